@@ -1,0 +1,113 @@
+-- Shared by every script below: it stands between a script's first line and its body (ADR-3).
+--
+-- KEYS[1] s stock   KEYS[2] h records   KEYS[3] d deadlines   KEYS[4] p pins   KEYS[5] g ended   KEYS[6] b buyers
+-- The rule that everything rests on: units go back to `avail` only in the call that moves a record out of HELD or
+-- PINNED (`release`), so a late, repeated or forged signal finds no such record and does nothing.
+
+local S, H, D, P, G, B = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
+local REBUILD = 100
+
+-- A record is its fields with blanks between them; the last three are there once it has ended.
+local STATE, KIND, QTY, TOKEN, DEADLINE, CREATED, EXT, CAP, LINES, USER, EMAIL, REASON, ENDED, ACTOR =
+  1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14
+local HELD, PINNED, SOLD, END = 'H', 'P', 'S', 'E'
+
+local function now_ms()
+  local t = redis.call('TIME')
+  return t[1] * 1000 + math.floor(t[2] / 1000)
+end
+
+local function unpack_fields(packed)
+  local fields = {}
+  for field in string.gmatch(packed, '%S+') do fields[#fields + 1] = field end
+  return fields
+end
+
+local function record(rid)
+  local packed = redis.call('HGET', H, rid)
+  return packed and unpack_fields(packed)
+end
+
+local function save_record(rid, r) redis.call('HSET', H, rid, table.concat(r, ' ')) end
+
+-- The counters, or nil when this SKU must be rebuilt first: Redis does not have it, or it was closed because Redis
+-- may have gone back in time.
+local function load_stock()
+  local f = redis.call('HMGET', S, 'epoch', 'avail', 'held', 'sold', 'ready')
+  local avail, held, sold = tonumber(f[2]), tonumber(f[3]), tonumber(f[4])
+  if not (tonumber(f[1]) and avail and held and sold and f[5]) then return nil end
+  return { epoch = f[1], avail = avail, held = held, sold = sold }
+end
+
+local function save_stock(stock)
+  redis.call('HSET', S, 'avail', stock.avail, 'held', stock.held, 'sold', stock.sold)
+end
+
+-- A buyer: slot (the one live hold of kind n, or -), live units, bought (only grows), back (only grows), and last
+-- (the hold that ended last, or -, as long as its tombstone stands).
+local function load_buyer(user)
+  local packed = redis.call('HGET', B, user)
+  if not packed then return { slot = '-', live = 0, bought = 0, back = 0, last = '-' } end
+  local f = unpack_fields(packed)
+  return { slot = f[1], live = tonumber(f[2]), bought = tonumber(f[3]), back = tonumber(f[4]), last = f[5] }
+end
+
+local function pack_buyer(b) return table.concat({ b.slot, b.live, b.bought, b.back, b.last }, ' ') end
+
+local function save_buyer(user, b)
+  if b.slot == '-' and b.live == 0 and b.bought == 0 and b.back == 0 and b.last == '-' then
+    redis.call('HDEL', B, user)
+  else
+    redis.call('HSET', B, user, pack_buyer(b))
+  end
+end
+
+-- The end of a live record's life, whichever it is: out of both indexes, into the tombstones.
+local function close(rid, r, state, reason, actor, now)
+  redis.call('ZREM', D, rid)
+  redis.call('ZREM', P, rid)
+  redis.call('ZADD', G, now, rid)
+  r[STATE], r[EMAIL], r[REASON], r[ENDED], r[ACTOR] = state, '-', reason, now, actor
+  save_record(rid, r)
+end
+
+-- Takes the units of an ended record from its buyer's live ones; the slot is cleared only if it is this one's.
+local function leave_buyer(rid, r, qty, sold)
+  if r[KIND] == 'o' then return end
+  local buyer = load_buyer(r[USER])
+  buyer.live, buyer.bought = buyer.live - qty, buyer.bought + sold
+  if buyer.slot == rid then buyer.slot = '-' end
+  if r[KIND] == 'n' then buyer.last = rid end
+  save_buyer(r[USER], buyer)
+end
+
+-- Gives the units of a live record back.
+local function release(stock, rid, r, reason, actor, now)
+  local qty = tonumber(r[QTY])
+  stock.avail, stock.held = stock.avail + qty, stock.held - qty
+  leave_buyer(rid, r, qty, 0)
+  close(rid, r, END, reason, actor, now)
+end
+
+local function is_due(r, now) return r[STATE] == HELD and tonumber(r[DEADLINE]) <= now end
+
+-- Releases up to `limit` holds that are past their deadline; answers how many and the greatest lateness in ms.
+local function reap(stock, now, limit)
+  local count, lag = 0, 0
+  for _, rid in ipairs(redis.call('ZRANGEBYSCORE', D, '-inf', now, 'LIMIT', 0, limit)) do
+    local r = record(rid)
+    if r and is_due(r, now) then
+      lag = math.max(lag, now - tonumber(r[DEADLINE]))
+      release(stock, rid, r, 'expired', 'clock', now)
+      count = count + 1
+    else
+      redis.call('ZREM', D, rid)
+    end
+  end
+  return count, lag
+end
+
+local function first_score(key)
+  local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
+  return tonumber(first[2] or 0)
+end

@@ -1,0 +1,321 @@
+//! Puts the service together: the only place that builds handles, and the route table.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use actix_web::dev::ServerHandle;
+use actix_web::middleware::{Compress, from_fn};
+use actix_web::web::{Data, PayloadConfig, ServiceConfig};
+use actix_web::{App as HttpApp, HttpResponse, HttpServer, web};
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Notify;
+use tracing_actix_web::TracingLogger;
+
+use crate::catalogue::Catalogue;
+use crate::config::Settings;
+use crate::identity::{Authenticator, Tokens, caller_of};
+use crate::kernel::Clock;
+use crate::orders::Orders;
+use crate::platform::http::codes;
+use crate::platform::http::edge::{edge, no_route};
+use crate::platform::http::idempotency::{Idempotency, idempotent};
+use crate::platform::http::probes::{self, Readiness};
+use crate::platform::redis::{Lane, Redis, Via};
+use crate::platform::telemetry::RequestSpan;
+use crate::platform::{Db, Tasks, metrics, postgres};
+use crate::reservations::{self, Reservations};
+use crate::{catalogue, orders};
+
+/// A running service.
+pub struct App {
+    /// Where it answers.
+    pub address: SocketAddr,
+    /// Where it answers its operators.
+    pub management_address: SocketAddr,
+    reservations: Reservations,
+    servers: Vec<ServerHandle>,
+    ended: Arc<Ended>,
+    readiness: Readiness,
+    tasks: Tasks,
+    pools: Vec<Db>,
+    shutdown_timeout: Duration,
+}
+
+#[derive(Default)]
+struct Ended {
+    flag: AtomicBool,
+    notify: Notify,
+}
+
+/// Everything that one worker's handlers may ask for.
+#[derive(Clone)]
+struct Handles {
+    authenticator: Authenticator,
+    catalogue: Catalogue,
+    reservations: Reservations,
+    orders: Orders,
+    idempotency: Idempotency,
+    readiness: Readiness,
+    settings: Arc<Settings>,
+}
+
+impl App {
+    /// Checks the stores, starts the background work, and serves. Ready when `/readyz` says so.
+    pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Self> {
+        let settings = Arc::new(settings);
+        let recorder = metrics::install()?;
+        let db = Db::new(&settings.database, &clock).context("the setting database.url")?;
+        let pools = Pools::new(&settings, &db)?;
+        postgres::check(&db).await.context("postgres is not as it must be")?;
+        let redis = Redis::new(&settings.redis).context("the setting redis.url")?;
+        reservations::check_redis(&redis).await.context("redis is not as it must be")?;
+
+        let tasks = Tasks::new();
+        let readiness = Readiness::default();
+        readiness.set("postgres", true, "answering");
+        readiness.set("migrations", true, "all applied");
+        let handles = Handles::new(&settings, &clock, &pools, &redis, &tasks, &readiness)?;
+        let reservations = handles.reservations.clone();
+        let ended = Arc::new(Ended::default());
+        let (api, address) = serve_api(&settings, handles, redis)?;
+        let (management, management_address) =
+            serve_management(&settings, &readiness, recorder.clone())?;
+        let servers = vec![api.handle(), management.handle()];
+        for server in [api, management] {
+            let ended = ended.clone();
+            drop(tasks.spawn(async move {
+                if let Err(error) = server.await {
+                    tracing::error!(%error, "an HTTP server failed");
+                }
+                ended.flag.store(true, Ordering::Relaxed);
+                ended.notify.notify_waiters();
+            }));
+        }
+        reservations.start(&readiness);
+        drop(tasks.spawn(upkeep(tasks.clone(), recorder, db.clone(), readiness.clone())));
+        tracing::info!(%address, %management_address, "serving");
+        Ok(Self {
+            address,
+            management_address,
+            reservations,
+            servers,
+            ended,
+            readiness,
+            tasks,
+            pools: pools.all(),
+            shutdown_timeout: settings.server.shutdown_timeout,
+        })
+    }
+
+    /// The reservations behind it, for steps that tests take by hand.
+    pub fn reservations(&self) -> &Reservations {
+        &self.reservations
+    }
+
+    /// Returns if a server ended without being told to.
+    pub async fn failed(&self) {
+        let notified = self.ended.notify.notified();
+        if !self.ended.flag.load(Ordering::Relaxed) {
+            notified.await;
+        }
+    }
+
+    /// Stops taking requests, finishes those in flight and everything they began, then lets the stores go.
+    pub async fn stop(self) -> anyhow::Result<()> {
+        self.readiness.set("server", false, "stopping");
+        let stopping = self.servers.iter().map(|server| server.stop(true));
+        let stopped = futures_util::future::join_all(stopping);
+        if tokio::time::timeout(self.shutdown_timeout, stopped).await.is_err() {
+            tracing::warn!("some requests did not finish in time");
+        }
+        let finished = self.tasks.shut_down(self.shutdown_timeout).await;
+        for pool in &self.pools {
+            pool.close();
+        }
+        anyhow::ensure!(finished, "some background work did not finish in time");
+        tracing::info!("stopped");
+        Ok(())
+    }
+}
+
+/// Connections to Postgres, by who may wait for whom.
+struct Pools {
+    requests: Db,
+    background: Db,
+}
+
+impl Pools {
+    fn new(settings: &Settings, requests: &Db) -> anyhow::Result<Self> {
+        let another =
+            |size| requests.another(&settings.database, size).context("the setting database.url");
+        Ok(Self {
+            requests: requests.clone(),
+            background: another(settings.database.pool_size.div_ceil(4).max(2))?,
+        })
+    }
+
+    fn all(self) -> Vec<Db> {
+        vec![self.requests, self.background]
+    }
+}
+
+impl Handles {
+    fn new(
+        settings: &Arc<Settings>,
+        clock: &Clock,
+        pools: &Pools,
+        redis: &Redis,
+        tasks: &Tasks,
+        readiness: &Readiness,
+    ) -> anyhow::Result<Self> {
+        let deadline = settings.server.request_deadline;
+        let currency =
+            settings.shop.currency.parse().map_err(anyhow::Error::msg).context("shop.currency")?;
+        let catalogue = Catalogue::new(pools.requests.clone(), currency);
+        let reservations = Reservations::new(reservations::Parts {
+            db: pools.requests.clone(),
+            background_db: pools.background.clone(),
+            redis: redis.clone(),
+            catalogue: catalogue.clone(),
+            settings: settings.reservation.clone(),
+            sweeper: settings.sweeper.clone(),
+            deadline,
+            tasks: tasks.clone(),
+            clock: clock.clone(),
+        });
+        Ok(Self {
+            authenticator: Authenticator {
+                tokens: Tokens::new(&settings.auth),
+                clock: clock.clone(),
+            },
+            orders: Orders::new(
+                reservations.clone(),
+                pools.requests.clone(),
+                tasks.clone(),
+                deadline,
+            ),
+            idempotency: Idempotency {
+                via: Via::Pool(redis.clone()),
+                prefix: redis.prefix().to_owned(),
+                tasks: tasks.clone(),
+                claim: deadline * 2,
+                caller: caller_of,
+            },
+            catalogue,
+            reservations,
+            readiness: readiness.clone(),
+            settings: settings.clone(),
+        })
+    }
+
+    /// The same handles over a lane of the worker's own.
+    fn on_lane(&self, redis: &Redis) -> Self {
+        let via = Via::Lane(Arc::new(Lane::new(redis.clone())));
+        let reservations = self.reservations.over(via.clone());
+        Self {
+            orders: self.orders.over(reservations.clone()),
+            idempotency: Idempotency { via, ..self.idempotency.clone() },
+            reservations,
+            ..self.clone()
+        }
+    }
+
+    /// The route table.
+    fn routes(self, config: &mut ServiceConfig) {
+        config
+            .app_data(PayloadConfig::new(self.settings.server.body_limit_bytes))
+            .app_data(Data::new(self.settings.checkout.clone()))
+            .app_data(Data::new(self.authenticator))
+            .app_data(Data::new(self.catalogue))
+            .app_data(Data::new(self.reservations))
+            .app_data(Data::new(self.orders))
+            .app_data(Data::new(self.idempotency))
+            .app_data(Data::new(self.readiness))
+            .configure(catalogue::routes)
+            .configure(reservations::routes)
+            .configure(orders::routes)
+            .configure(probes::routes)
+            .configure(codes::routes)
+            .default_service(web::route().to(no_route));
+    }
+}
+
+fn serve_api(
+    settings: &Settings,
+    handles: Handles,
+    redis: Redis,
+) -> anyhow::Result<(actix_web::dev::Server, SocketAddr)> {
+    let wanted = (settings.server.host.clone(), settings.server.port);
+    let server = HttpServer::new(move || {
+        let handles = handles.on_lane(&redis);
+        HttpApp::new()
+            .configure(|config| handles.routes(config))
+            .wrap(from_fn(idempotent))
+            .wrap(Compress::default())
+            .wrap(TracingLogger::<RequestSpan>::new())
+            .wrap(from_fn(edge))
+    });
+    let workers = match settings.server.workers {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        workers => workers,
+    };
+    let server = server
+        .workers(workers)
+        .disable_signals()
+        .shutdown_timeout(settings.server.shutdown_timeout.as_secs())
+        .bind(&wanted)
+        .with_context(|| format!("cannot listen on {}:{}", wanted.0, wanted.1))?;
+    let address = server.addrs()[0];
+    Ok((server.run(), address))
+}
+
+fn serve_management(
+    settings: &Settings,
+    readiness: &Readiness,
+    recorder: PrometheusHandle,
+) -> anyhow::Result<(actix_web::dev::Server, SocketAddr)> {
+    let readiness = readiness.clone();
+    let server = HttpServer::new(move || {
+        HttpApp::new()
+            .app_data(Data::new(readiness.clone()))
+            .app_data(Data::new(recorder.clone()))
+            .configure(probes::routes)
+            .route("/metrics", web::get().to(render_metrics))
+    });
+    let wanted = &settings.server.management_bind;
+    let server = server
+        .workers(1)
+        .disable_signals()
+        .shutdown_timeout(1)
+        .bind(wanted)
+        .with_context(|| format!("cannot listen on {wanted} (server.management_bind)"))?;
+    let address = server.addrs()[0];
+    Ok((server.run(), address))
+}
+
+async fn render_metrics(recorder: Data<PrometheusHandle>) -> HttpResponse {
+    HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(recorder.render())
+}
+
+/// Keeps histograms small and asks Postgres how it is.
+async fn upkeep(tasks: Tasks, recorder: PrometheusHandle, db: Db, readiness: Readiness) {
+    const PROBE: Duration = Duration::from_secs(1);
+    let turns = metrics::UPKEEP.as_secs() / PROBE.as_secs();
+    let mut turn = 0;
+    loop {
+        match db.read("-- postgres.probe\nselect 1", &[]).await {
+            Ok(_) => readiness.set("postgres", true, "answering"),
+            Err(fault) => readiness.set("postgres", false, fault.to_string()),
+        }
+        if turn % turns == 0 {
+            recorder.run_upkeep();
+        }
+        turn += 1;
+        if !tasks.pause(PROBE).await {
+            return;
+        }
+    }
+}

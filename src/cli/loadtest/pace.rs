@@ -1,0 +1,149 @@
+//! When the next request goes out.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Semaphore;
+
+/// A request that no connection was free for so long is dropped, and counted.
+const GIVE_UP: Duration = Duration::from_secs(1);
+
+/// Shortest sleep of the pacing thread: what is due by then goes out together.
+const SHORTEST_SLEEP: Duration = Duration::from_micros(200);
+
+/// What was due this close to the end was cut off, not kept waiting.
+const LAST_MOMENT: Duration = Duration::from_millis(20);
+
+/// The order in which requests go out; shared by all connections.
+#[derive(Debug)]
+pub(super) struct Pace {
+    mode: Mode,
+    ends: Instant,
+    left: Cell<u64>,
+}
+
+#[derive(Debug)]
+enum Mode {
+    /// Each connection sends as soon as it has its answer.
+    Closed,
+    /// Requests are due at fixed times, whether or not earlier ones were answered.
+    Open { timetable: Timetable, due: Arc<Semaphore>, taken: Cell<u64>, dropped: Cell<u64> },
+}
+
+/// The times at which requests are due.
+#[derive(Debug, Clone, Copy)]
+struct Timetable {
+    start: Instant,
+    per_second: f64,
+}
+
+impl Timetable {
+    fn time_of(self, number: u64) -> Instant {
+        self.start + Duration::from_secs_f64(number as f64 / self.per_second)
+    }
+
+    /// How many are due by `now`.
+    fn due_by(self, now: Instant) -> u64 {
+        (now.saturating_duration_since(self.start).as_secs_f64() * self.per_second) as u64 + 1
+    }
+}
+
+impl Pace {
+    /// As fast as answers come, until `ends`, at most so many requests.
+    pub(super) fn closed(ends: Instant, most: u64) -> Self {
+        Self { mode: Mode::Closed, ends, left: Cell::new(most) }
+    }
+
+    /// So many per second from now until `ends`, at most so many requests.
+    pub(super) fn open(per_second: f64, ends: Instant, most: u64) -> Self {
+        let timetable = Timetable { start: Instant::now(), per_second };
+        let due = Arc::new(Semaphore::new(0));
+        let permits = Arc::clone(&due);
+        // A thread, because the runtime's timers only count milliseconds. It ends with the run.
+        thread::spawn(move || release(timetable, ends, &permits));
+        let mode = Mode::Open { timetable, due, taken: Cell::new(0), dropped: Cell::new(0) };
+        Self { mode, ends, left: Cell::new(most) }
+    }
+
+    /// Waits for the next request's turn and says when it is due; `None` at the end.
+    pub(super) async fn next(&self) -> Option<Instant> {
+        let due = match &self.mode {
+            Mode::Closed => Instant::now(),
+            Mode::Open { timetable, due, taken, dropped } => loop {
+                due.acquire().await.ok()?.forget();
+                let number = taken.replace(taken.get() + 1);
+                let time = timetable.time_of(number);
+                let now = Instant::now();
+                if now >= self.ends {
+                    return None;
+                }
+                if now.saturating_duration_since(time) <= GIVE_UP {
+                    break time;
+                }
+                dropped.set(dropped.get() + 1);
+            },
+        };
+        let left = self.left.get();
+        self.left.set(left.saturating_sub(1));
+        (left > 0 && due < self.ends).then_some(due)
+    }
+
+    /// Requests that were due, and never sent because every connection was busy.
+    pub(super) fn unsent(&self) -> u64 {
+        match &self.mode {
+            Mode::Closed => 0,
+            Mode::Open { timetable, taken, dropped, .. } => {
+                let due = timetable.due_by(self.ends - LAST_MOMENT).saturating_sub(1);
+                dropped.get() + due.saturating_sub(taken.get())
+            }
+        }
+    }
+}
+
+/// Lets requests go when they are due.
+fn release(timetable: Timetable, ends: Instant, permits: &Semaphore) {
+    let mut released = 0;
+    loop {
+        let now = Instant::now();
+        if now >= ends {
+            return permits.close();
+        }
+        let due = timetable.due_by(now);
+        permits.add_permits(usize::try_from(due - released).unwrap_or(0));
+        released = due;
+        let next = timetable.time_of(due).min(ends);
+        thread::sleep(next.saturating_duration_since(now).max(SHORTEST_SLEEP));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_due_at_even_times() {
+        let timetable = Timetable { start: Instant::now(), per_second: 4.0 };
+        let at = |ms| timetable.start + Duration::from_millis(ms);
+        assert_eq!([0, 249, 250, 1_000].map(|ms| timetable.due_by(at(ms))), [1, 1, 2, 5]);
+        assert_eq!(timetable.time_of(6), at(1_500));
+    }
+
+    #[tokio::test]
+    async fn a_closed_loop_ends_after_its_requests() {
+        let pace = Pace::closed(Instant::now() + Duration::from_secs(60), 2);
+        assert!(pace.next().await.is_some() && pace.next().await.is_some());
+        assert!(pace.next().await.is_none());
+        assert_eq!(pace.unsent(), 0);
+    }
+
+    #[tokio::test]
+    async fn an_open_loop_keeps_its_times_however_late_it_is_asked() {
+        let start = Instant::now();
+        let pace = Pace::open(1_000.0, start + Duration::from_secs(60), 9);
+        let first = pace.next().await.unwrap();
+        let second = pace.next().await.unwrap();
+        assert_eq!(second - first, Duration::from_millis(1));
+    }
+}

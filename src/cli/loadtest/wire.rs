@@ -1,0 +1,129 @@
+//! Requests as they go out.
+
+use std::io::Write;
+
+use super::desk::{Action, Stays};
+use super::target::Target;
+
+/// How long an abandoned hold is made for, in seconds.
+pub(super) const MOMENT_S: u32 = 2;
+
+/// What requests are made of; the heads are written once.
+#[derive(Debug)]
+pub(super) struct Wire {
+    reserve: String,
+    confirm: String,
+    cancel: String,
+    look: String,
+    target: Target,
+    token: String,
+    sku: String,
+    buyers: String,
+    /// What an order of a product without a price is to cost.
+    pub(super) total_amount: Option<&'static str>,
+}
+
+impl Wire {
+    pub(super) fn new(target: &Target, token: &str, sku: &str, buyers: &str) -> Self {
+        let head = |method: &str, path: &str| {
+            format!(
+                "{method} {}{path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n",
+                target.prefix, target.authority
+            )
+        };
+        let post =
+            |path: &str| head("POST", path) + "Content-Type: application/json\r\nContent-Length: ";
+        Self {
+            reserve: post("/inventory/reserve"),
+            confirm: post("/checkout/confirm"),
+            cancel: post("/checkout/cancel"),
+            look: head("GET", &format!("/inventory/{sku}")) + "\r\n",
+            target: target.clone(),
+            token: token.to_owned(),
+            sku: sku.to_owned(),
+            buyers: buyers.to_owned(),
+            total_amount: None,
+        }
+    }
+
+    /// Where requests go.
+    pub(super) fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// A GET of a path below the API.
+    pub(super) fn get(&self, path: &str) -> Vec<u8> {
+        let Target { authority, prefix, .. } = &self.target;
+        let token = &self.token;
+        format!(
+            "GET {prefix}{path} HTTP/1.1\r\nHost: {authority}\r\n\
+             Authorization: Bearer {token}\r\n\r\n"
+        )
+        .into_bytes()
+    }
+
+    /// Writes a request over whatever `out` held; `body` is room to work in.
+    pub(super) fn write(&self, action: &Action, out: &mut Vec<u8>, body: &mut Vec<u8>) {
+        out.clear();
+        body.clear();
+        let head = match action {
+            Action::Look => {
+                out.extend_from_slice(self.look.as_bytes());
+                return;
+            }
+            Action::Reserve { buyer, stays, .. } => {
+                let (sku, buyers) = (&self.sku, &self.buyers);
+                push(
+                    body,
+                    format_args!(
+                        "{{\"sku\":\"{sku}\",\"quantity\":1,\"user_id\":\"{buyers}{buyer}\""
+                    ),
+                );
+                if *stays == Stays::AMoment {
+                    push(body, format_args!(",\"ttl_seconds\":{MOMENT_S}"));
+                }
+                &self.reserve
+            }
+            Action::Confirm(hold) => {
+                push(body, format_args!("{{\"reservation_id\":\"{}\"", hold.id));
+                if let Some(total) = self.total_amount {
+                    push(body, format_args!(",\"total_amount\":\"{total}\""));
+                }
+                &self.confirm
+            }
+            Action::Cancel(hold) => {
+                push(body, format_args!("{{\"reservation_id\":\"{}\"", hold.id));
+                &self.cancel
+            }
+        };
+        body.push(b'}');
+        out.extend_from_slice(head.as_bytes());
+        push(out, format_args!("{}\r\n\r\n", body.len()));
+        out.extend_from_slice(body);
+    }
+}
+
+fn push(bytes: &mut Vec<u8>, more: std::fmt::Arguments<'_>) {
+    // Writing to a vector cannot fail.
+    let _ = bytes.write_fmt(more);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::target::Owned;
+    use super::*;
+
+    #[test]
+    fn a_request_is_whole() {
+        let target = Target::find("http://127.0.0.1:80", Owned::ThisMachineOnly).unwrap();
+        let wire = Wire::new(&target, "t", "A-1", "lt-");
+        let (mut out, mut body) = (Vec::new(), Vec::new());
+        let stays = Stays::AMoment;
+        wire.write(&Action::Reserve { buyer: 3, stays, standing: None }, &mut out, &mut body);
+        let text = String::from_utf8(out).unwrap();
+        let expected = "POST /api/inventory/reserve HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\
+             Authorization: Bearer t\r\nContent-Type: application/json\r\nContent-Length: 59\r\n\r\n\
+             {\"sku\":\"A-1\",\"quantity\":1,\"user_id\":\"lt-3\",\"ttl_seconds\":2}";
+        assert_eq!(text, expected);
+    }
+}

@@ -1,0 +1,34 @@
+//! `holdfast serve`: the service, until a signal.
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::App;
+use crate::config::Settings;
+use crate::kernel::Clock;
+use crate::platform::{postgres, telemetry};
+
+/// What `holdfast serve` takes.
+#[derive(Debug, clap::Args)]
+pub struct ServeArgs {
+    /// Bring the database schema up to this binary first.
+    #[arg(long)]
+    pub migrate: bool,
+}
+
+/// Serves until SIGTERM or SIGINT, then finishes what is in flight.
+pub async fn run(args: &ServeArgs, settings: Settings) -> anyhow::Result<()> {
+    telemetry::start(&settings.log);
+    if args.migrate {
+        let migrated = postgres::migrate(&settings.database).await?;
+        tracing::info!(applied = migrated.applied.len(), "the database schema is up to date");
+    }
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let app = App::start(settings, Clock::System).await?;
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("told to stop (SIGTERM)"),
+        _ = interrupt.recv() => tracing::info!("told to stop (SIGINT)"),
+        () = app.failed() => tracing::error!("the HTTP server ended by itself"),
+    }
+    app.stop().await
+}

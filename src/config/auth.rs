@@ -1,0 +1,69 @@
+//! `auth`: which tokens are believed, and for how long.
+
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use super::secret;
+use super::violation::Findings;
+
+/// Which tokens are believed. The secrets are checked for strength when settings are loaded.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuthSettings {
+    /// The only accepted `iss`.
+    pub issuer: String,
+    /// The only accepted `aud`.
+    pub audience: String,
+    /// HS256 secret that signs and verifies; at least 32 bytes.
+    #[serde(serialize_with = "secret::mask")]
+    pub jwt_secret: SecretString,
+    /// The secret before this one: still verifies while it is being replaced, never signs.
+    #[serde(deserialize_with = "secret::optional", serialize_with = "secret::mask_optional")]
+    pub previous_jwt_secret: Option<SecretString>,
+    /// How far the clocks of issuer and service may be apart.
+    #[serde(with = "humantime_serde")]
+    pub leeway: Duration,
+    /// Longest accepted time from `iat` to `exp`.
+    #[serde(with = "humantime_serde")]
+    pub max_token_lifetime: Duration,
+}
+
+const LONGEST_LEEWAY: Duration = Duration::from_secs(60);
+const LONGEST_LIFETIME: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+impl AuthSettings {
+    pub(super) fn check(&self, found: &mut Findings) {
+        for (path, text) in [("auth.issuer", &self.issuer), ("auth.audience", &self.audience)] {
+            let sane =
+                (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+            found.require(sane, path, "must be 1 to 255 printable characters without space");
+        }
+        self.check_secrets(found);
+        found.require(self.leeway <= LONGEST_LEEWAY, "auth.leeway", "must be at most 60s");
+        found.require(
+            (Duration::from_secs(1)..=LONGEST_LIFETIME).contains(&self.max_token_lifetime),
+            "auth.max_token_lifetime",
+            "must be 1s to 366 days",
+        );
+    }
+
+    fn check_secrets(&self, found: &mut Findings) {
+        let current = self.jwt_secret.expose_secret();
+        if current.trim().is_empty() {
+            let how = secret::HOW_TO_MAKE_ONE;
+            found.missing("auth.jwt_secret", &format!("HOLDFAST__AUTH__JWT_SECRET; {how}"));
+        } else if let Err(weakness) = secret::strong(current) {
+            found.add("auth.jwt_secret", weakness);
+        }
+        let Some(previous) = &self.previous_jwt_secret else {
+            return;
+        };
+        if let Err(weakness) = secret::strong(previous.expose_secret()) {
+            found.add("auth.previous_jwt_secret", weakness);
+        } else if previous.expose_secret() == current {
+            found.add("auth.previous_jwt_secret", "is the same as auth.jwt_secret; leave it empty");
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Settings: where they come from, what they may be, and what is wrong with them.
+//!
+//! `config/default.toml` < `config/<profile>.toml` < environment. The defaults are also inside the
+//! binary, so that it starts in any folder. Loading finds everything wrong at once and names the
+//! file and line, or the variable, at fault. Secrets never leave a setting except on purpose: they
+//! are masked in debug output, in error texts and in [`Settings::redacted`].
+
+mod auth;
+mod checkout;
+mod database;
+mod environment;
+mod layers;
+mod load;
+mod log;
+mod redis;
+mod reservation;
+mod secret;
+mod server;
+mod shop;
+mod sweeper;
+#[cfg(test)]
+mod tests;
+mod toml_file;
+mod violation;
+
+use serde::{Deserialize, Serialize};
+
+pub use auth::AuthSettings;
+pub use checkout::CheckoutSettings;
+pub use database::DatabaseSettings;
+pub use load::LoadOptions;
+pub use log::{LogFormat, LogSettings};
+pub use redis::RedisSettings;
+pub use reservation::{MAX_TTL_SECONDS, ReservationSettings};
+pub use server::ServerSettings;
+pub use shop::ShopSettings;
+pub use sweeper::SweeperSettings;
+pub use violation::{ConfigError, Origin, Violation};
+
+use violation::Findings;
+
+/// All settings; each feature is handed its own section.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where the service listens.
+    pub server: ServerSettings,
+    /// What is logged.
+    pub log: LogSettings,
+    /// How Postgres is reached.
+    pub database: DatabaseSettings,
+    /// How Redis is reached.
+    pub redis: RedisSettings,
+    /// Which tokens are believed.
+    pub auth: AuthSettings,
+    /// What is true of the whole shop.
+    pub shop: ShopSettings,
+    /// How long stock is held.
+    pub reservation: ReservationSettings,
+    /// Who has to pay here.
+    pub checkout: CheckoutSettings,
+    /// How soon expired holds are cleaned up.
+    pub sweeper: SweeperSettings,
+}
+
+impl Settings {
+    /// Reads and checks all settings.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong, at once.
+    pub fn load(options: &LoadOptions) -> Result<Settings, ConfigError> {
+        load::load(options, "")
+    }
+
+    /// Reads what signing and verifying tokens needs, whatever the other sections lack.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with this section, and files that are no TOML.
+    pub fn load_auth(options: &LoadOptions) -> Result<AuthSettings, ConfigError> {
+        load::load(options, "auth.").map(|settings| settings.auth)
+    }
+
+    /// Reads where a service with these settings listens, whatever the other sections lack.
+    ///
+    /// # Errors
+    ///
+    /// Everything that is wrong with this section, and files that are no TOML.
+    pub fn load_server(options: &LoadOptions) -> Result<ServerSettings, ConfigError> {
+        load::load(options, "server.").map(|settings| settings.server)
+    }
+
+    /// The values in force as TOML, with secrets masked.
+    #[must_use]
+    pub fn redacted(&self) -> String {
+        // Cannot fail: every value came from TOML.
+        toml::to_string(self).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
+    }
+
+    fn check(&self, found: &mut Findings) {
+        self.server.check(found);
+        self.log.check(found);
+        self.database.check(&self.server, found);
+        self.redis.check(&self.server, found);
+        self.auth.check(found);
+        self.shop.check(found);
+        self.reservation.check(found);
+        self.sweeper.check(&self.server, found);
+    }
+}

@@ -1,0 +1,131 @@
+//! Who is calling, as extractors: a handler that names one in its signature cannot forget the check.
+
+use std::future::{Ready, ready};
+
+use actix_web::dev::{Payload, ServiceRequest};
+use actix_web::http::StatusCode;
+use actix_web::http::header::AUTHORIZATION;
+use actix_web::web::Data;
+use actix_web::{FromRequest, HttpRequest};
+
+use crate::identity::{Role, Tokens};
+use crate::kernel::{Clock, UserId};
+use crate::platform::http::Problem;
+
+/// What the extractors need.
+#[derive(Clone)]
+pub struct Authenticator {
+    /// The keys.
+    pub tokens: Tokens,
+    /// The time by which `exp` is judged.
+    pub clock: Clock,
+}
+
+/// Anybody with a valid token.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The token's `sub`.
+    pub sub: UserId,
+    /// The token's `role`.
+    pub role: Role,
+    /// The token's `email`.
+    pub email: Option<String>,
+}
+
+impl Caller {
+    /// Whether this caller acts for all buyers.
+    pub fn acts_for_all(&self) -> bool {
+        matches!(self.role, Role::Service | Role::Admin)
+    }
+
+    /// Whose things this caller may see: everybody's for service and admin.
+    pub fn sees(&self) -> Option<&UserId> {
+        if self.acts_for_all() { None } else { Some(&self.sub) }
+    }
+
+    /// The buyer that a request means: one's own self, or whom service and admin must name.
+    pub fn buyer(&self, named: Option<UserId>) -> Result<UserId, Problem> {
+        match named {
+            Some(user) if self.acts_for_all() || user == self.sub => Ok(user),
+            Some(_) => Err(not_yours()),
+            None if self.acts_for_all() => Err(Problem::invalid_field(
+                "user_id",
+                "a service or admin token must name the buyer",
+            )),
+            None => Ok(self.sub.clone()),
+        }
+    }
+
+    /// Who did it, for the record: `customer:alice`.
+    pub fn actor(&self) -> String {
+        format!("{}:{}", self.role, self.sub)
+    }
+}
+
+fn not_yours() -> Problem {
+    Problem::new(StatusCode::FORBIDDEN, "not_yours", "you may act only for yourself")
+}
+
+fn authenticate(request: &HttpRequest) -> Result<Caller, Problem> {
+    let authenticator =
+        request.app_data::<Data<Authenticator>>().ok_or_else(Problem::unauthenticated)?;
+    let mut headers = request.headers().get_all(AUTHORIZATION);
+    let (Some(header), None) = (headers.next(), headers.next()) else {
+        return Err(Problem::unauthenticated());
+    };
+    let text = header.to_str().map_or("", |text| text);
+    let (scheme, token) = text.split_once(' ').ok_or_else(Problem::unauthenticated)?;
+    if !scheme.eq_ignore_ascii_case("bearer") {
+        return Err(Problem::unauthenticated());
+    }
+    let verified = authenticator.tokens.verify(token, authenticator.clock.now());
+    let claims = verified.ok().ok_or_else(Problem::unauthenticated)?;
+    Ok(Caller { sub: claims.sub, role: claims.role, email: claims.email })
+}
+
+/// Who asks, for layers that work before a handler does; none without a valid token.
+pub fn caller_of(request: &ServiceRequest) -> Option<String> {
+    authenticate(request.request()).ok().map(|caller| caller.actor())
+}
+
+impl FromRequest for Caller {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(authenticate(request))
+    }
+}
+
+/// Anybody at all; a token that is there must be valid.
+#[derive(Clone, Debug)]
+pub struct Visitor(pub Option<Caller>);
+
+impl FromRequest for Visitor {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        if request.headers().contains_key(AUTHORIZATION) {
+            ready(authenticate(request).map(|caller| Self(Some(caller))))
+        } else {
+            ready(Ok(Self(None)))
+        }
+    }
+}
+
+/// A merchant or an admin.
+#[derive(Clone, Debug)]
+pub struct Merchant(pub Caller);
+
+impl FromRequest for Merchant {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(authenticate(request).and_then(|caller| match caller.role {
+            Role::Merchant | Role::Admin => Ok(Self(caller)),
+            Role::Customer | Role::Service => Err(Problem::forbidden()),
+        }))
+    }
+}

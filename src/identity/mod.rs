@@ -1,0 +1,9 @@
+//! Who is calling: signed tokens, and the roles they carry.
+//!
+//! Keeps no session. What a caller may do with a thing is decided by the feature that owns it.
+
+mod http;
+mod jwt;
+
+pub use http::{Authenticator, Caller, Merchant, Visitor, caller_of};
+pub use jwt::{Claims, InvalidToken, Role, SignError, Tokens, UnknownRole};

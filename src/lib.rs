@@ -1,0 +1,24 @@
+//! Holdfast holds limited stock for a buyer for a few minutes, under a crowd, and turns the hold into an order:
+//! exactly once, never oversold, nothing lost.
+//!
+//! In reading order, each standing only on those above it:
+//!
+//! - [`kernel`] – values of the domain
+//! - [`config`] – settings
+//! - [`platform`] – stores, scripts, tasks, the shape of HTTP
+//! - [`identity`] – tokens and roles
+//! - [`catalogue`] – products
+//! - [`reservations`] – the core
+//! - [`orders`] – what a reservation becomes
+//! - [`app`] – puts them together
+//! - [`cli`] – the commands
+
+pub mod app;
+pub mod catalogue;
+pub mod cli;
+pub mod config;
+pub mod identity;
+pub mod kernel;
+pub mod orders;
+pub mod platform;
+pub mod reservations;

@@ -1,0 +1,205 @@
+//! Natural batching: what arrives while a batch is under way goes out as the next one. No timer, so nobody waits for
+//! company; under a crowd the batches grow by themselves.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::oneshot;
+
+use crate::platform::{Fault, Outcome};
+
+/// How much a coalescer takes on.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Most items in one batch.
+    pub batch: usize,
+    /// Most batches of one key under way at a time.
+    pub in_flight: usize,
+    /// Most items of one key waiting; one more is refused at once.
+    pub waiting: usize,
+}
+
+type Flush<K, I, O> = dyn Fn(K, Vec<I>) -> BoxFuture<'static, Vec<O>> + Send + Sync;
+
+struct Waiting<I, O> {
+    item: I,
+    answer: oneshot::Sender<O>,
+}
+
+struct Queue<I, O> {
+    waiting: VecDeque<Waiting<I, O>>,
+    in_flight: usize,
+}
+
+/// Gathers items by key and sends them in batches; each item gets its own answer.
+pub struct Coalescer<K, I, O> {
+    name: &'static str,
+    limits: Limits,
+    queues: Mutex<HashMap<K, Queue<I, O>>>,
+    flush: Box<Flush<K, I, O>>,
+}
+
+impl<K, I, O> Coalescer<K, I, O>
+where
+    K: Clone + Eq + Hash + Send + 'static,
+    I: Send + 'static,
+    O: Send + 'static,
+{
+    /// A coalescer that sends batches with `flush`, which answers each item in its place.
+    pub fn new(
+        name: &'static str,
+        limits: Limits,
+        flush: impl Fn(K, Vec<I>) -> BoxFuture<'static, Vec<O>> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self { name, limits, queues: Mutex::default(), flush: Box::new(flush) })
+    }
+
+    /// Refuses when one more item of this key would be refused.
+    pub fn has_room(&self, key: &K) -> Result<(), Fault> {
+        match self.queues().get(key) {
+            Some(queue) if queue.waiting.len() >= self.limits.waiting => {
+                Err(Fault::overloaded(self.name))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Sends `item` with the next batch of its key. An item whose submitter goes away before its batch leaves is not
+    /// sent.
+    pub async fn submit(self: &Arc<Self>, key: K, item: I) -> Result<O, Fault> {
+        let (answer, answered) = oneshot::channel();
+        if self.enqueue(&key, Waiting { item, answer })? {
+            let this = self.clone();
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "ends with the batch; whoever waits for it is awaited"
+            )]
+            tokio::spawn(this.drain(key));
+        }
+        answered.await.map_err(|gone| Fault::unavailable(self.name, Outcome::Unknown).because(gone))
+    }
+
+    /// True when the submitter must start a batch.
+    fn enqueue(&self, key: &K, waiting: Waiting<I, O>) -> Result<bool, Fault> {
+        let mut queues = self.queues();
+        let empty = || Queue { waiting: VecDeque::new(), in_flight: 0 };
+        let queue = queues.entry(key.clone()).or_insert_with(empty);
+        if queue.waiting.len() >= self.limits.waiting {
+            return Err(Fault::overloaded(self.name));
+        }
+        queue.waiting.push_back(waiting);
+        let start = queue.in_flight < self.limits.in_flight;
+        queue.in_flight += usize::from(start);
+        Ok(start)
+    }
+
+    async fn drain(self: Arc<Self>, key: K) {
+        while let Some((items, answers)) = self.next_batch(&key) {
+            metrics::histogram!(crate::platform::metrics::BATCH_ITEMS, "batch" => self.name)
+                .record(items.len() as f64);
+            let replies = (self.flush)(key.clone(), items).await;
+            for (answer, reply) in answers.into_iter().zip(replies) {
+                // Whoever asked may have gone away meanwhile.
+                drop(answer.send(reply));
+            }
+        }
+    }
+
+    fn next_batch(&self, key: &K) -> Option<(Vec<I>, Vec<oneshot::Sender<O>>)> {
+        let mut queues = self.queues();
+        let queue = queues.get_mut(key)?;
+        let mut batch = (Vec::new(), Vec::new());
+        while batch.0.len() < self.limits.batch
+            && let Some(Waiting { item, answer }) = queue.waiting.pop_front()
+        {
+            if !answer.is_closed() {
+                batch.0.push(item);
+                batch.1.push(answer);
+            }
+        }
+        if batch.0.is_empty() {
+            queue.in_flight -= 1;
+            if queue.in_flight == 0 {
+                queues.remove(key);
+            }
+            return None;
+        }
+        Some(batch)
+    }
+
+    fn queues(&self) -> MutexGuard<'_, HashMap<K, Queue<I, O>>> {
+        self.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use futures_util::FutureExt;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    /// Doubles its items, a batch for each permit of the gate.
+    fn doubling(
+        gate: &Arc<Semaphore>,
+        batches: &Arc<AtomicUsize>,
+        waiting: usize,
+    ) -> Arc<Coalescer<u8, u32, u32>> {
+        let (gate, batches) = (gate.clone(), batches.clone());
+        Coalescer::new(
+            "doubling",
+            Limits { batch: 4, in_flight: 1, waiting },
+            move |_, items: Vec<u32>| {
+                let (gate, batches) = (gate.clone(), batches.clone());
+                async move {
+                    gate.acquire().await.unwrap().forget();
+                    batches.fetch_add(1, Ordering::Relaxed);
+                    items.into_iter().map(|item| item * 2).collect()
+                }
+                .boxed()
+            },
+        )
+    }
+
+    #[tokio::test]
+    async fn what_arrives_meanwhile_goes_out_together_and_each_gets_its_own_answer() {
+        let (gate, batches) = (Arc::new(Semaphore::new(0)), Arc::default());
+        let coalescer = doubling(&gate, &batches, 100);
+        let submits = (0..9).map(|item| coalescer.submit(0, item));
+        let answers = futures_util::future::join_all(submits);
+        let open = async { gate.add_permits(100) };
+        let (answers, ()) = futures_util::join!(answers, open);
+        let answers: Vec<u32> = answers.into_iter().map(Result::unwrap).collect();
+        assert_eq!(answers, (0..9).map(|item| item * 2).collect::<Vec<_>>());
+        assert_eq!(batches.load(Ordering::Relaxed), 3, "4 + 4 + 1");
+        assert!(coalescer.queues().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_refuses_at_once() {
+        let gate = Arc::new(Semaphore::new(0));
+        let coalescer = doubling(&gate, &Arc::default(), 1);
+        let mut first = Box::pin(coalescer.submit(0, 1));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        assert!(coalescer.has_room(&0).is_err());
+        assert!(coalescer.submit(0, 2).now_or_never().unwrap().is_err());
+        assert!(coalescer.has_room(&1).is_ok(), "another key has its own queue");
+        gate.add_permits(1);
+        assert_eq!(first.await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn an_item_whose_submitter_is_gone_is_not_sent() {
+        let (gate, batches) = (Arc::new(Semaphore::new(100)), Arc::default());
+        let coalescer = doubling(&gate, &batches, 100);
+        let mut gone = Box::pin(coalescer.submit(0, 1));
+        assert!(futures_util::poll!(&mut gone).is_pending());
+        drop(gone);
+        tokio::task::yield_now().await;
+        assert_eq!(batches.load(Ordering::Relaxed), 0);
+    }
+}

@@ -1,0 +1,155 @@
+//! Every problem code, with its status and what to do about it; `/problems/<code>` shows it to people.
+//! `docs/api.md` has the same table.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+
+use crate::platform::http::Problem;
+use crate::platform::http::problem::title;
+
+/// One problem code.
+#[derive(Clone, Copy, Debug)]
+pub struct Code {
+    /// What a program branches on.
+    pub code: &'static str,
+    /// The status it comes with.
+    pub status: u16,
+    /// What it means and what to do, for people.
+    pub text: &'static str,
+}
+
+const fn code(status: u16, code: &'static str, text: &'static str) -> Code {
+    Code { code, status, text }
+}
+
+/// All of them, by status.
+pub const CODES: &[Code] = &[
+    code(400, "malformed_json", "The body is not JSON, or ended early. Nothing was read from it."),
+    code(
+        401,
+        "unauthenticated",
+        "There is no bearer token, or it is not valid: expired, forged, or meant for another service. Get a new one.",
+    ),
+    code(403, "forbidden", "Your role may not do this."),
+    code(403, "not_yours", "A customer acts only for the buyer that its token names."),
+    code(
+        403,
+        "payment_required",
+        "A buyer's own token cannot say that the money was taken elsewhere: pay here, or let the storefront confirm.",
+    ),
+    code(
+        404,
+        "not_found",
+        "There is nothing here, or it is not yours to see; the two look the same.",
+    ),
+    code(404, "provider_disabled", "This payment provider is not set up here."),
+    code(404, "unknown_product", "No product has this SKU or number, or it is not for sale."),
+    code(
+        405,
+        "method_not_allowed",
+        "This resource does not take that method; `Allow` lists those it takes.",
+    ),
+    code(408, "request_timeout", "The body did not arrive in time. Nothing was read from it."),
+    code(409, "already_confirmed", "The reservation is sold. Its order stands."),
+    code(
+        409,
+        "already_held",
+        "The buyer has a live hold of this product that the request would clash with: `reservation_id` names it. Cancel it or use it.",
+    ),
+    code(
+        409,
+        "buyer_limit",
+        "The buyer would have more units than one buyer may: `limit`, `held`, `bought`.",
+    ),
+    code(
+        409,
+        "extension_limit",
+        "The hold was extended as often, or to as long a life, as is allowed.",
+    ),
+    code(
+        409,
+        "insufficient_stock",
+        "There is not enough: `lines` names each short product, `soonest_expiry` when the next hold ends.",
+    ),
+    code(
+        409,
+        "payment_in_progress",
+        "The sale is being decided, or a payment is under way. Ask again in a moment.",
+    ),
+    code(409, "quantity_mismatch", "The hold is of another quantity: `held` says how many."),
+    code(
+        409,
+        "request_in_progress",
+        "A request with this Idempotency-Key is being answered. Ask again after `Retry-After`.",
+    ),
+    code(409, "reservation_cancelled", "The reservation was cancelled. Reserve again."),
+    code(409, "sale_closed", "The sale is over."),
+    code(409, "sale_not_open", "The sale has not begun: `opens_at` says when it does."),
+    code(409, "sale_paused", "The sale is paused. Holds that stand can still be bought."),
+    code(409, "sku_taken", "Another product has or had this SKU; SKUs are never used again."),
+    code(410, "reservation_expired", "The reservation ran out. Reserve again."),
+    code(413, "body_too_large", "A body is at most 64 KiB."),
+    code(415, "unsupported_media_type", "Send JSON as `application/json`."),
+    code(
+        422,
+        "idempotency_key_reused",
+        "This Idempotency-Key was used with another body. Use a new one.",
+    ),
+    code(
+        422,
+        "invalid_field",
+        "A field is unknown, missing, of the wrong type or out of range: `errors` names it.",
+    ),
+    code(
+        422,
+        "mixed_currency",
+        "The products are priced in different currencies and cannot be one order.",
+    ),
+    code(
+        422,
+        "price_missing",
+        "A product has no price: a storefront sends `total_amount`; a customer cannot buy it alone.",
+    ),
+    code(422, "total_mismatch", "It costs something else: `total_amount` says what."),
+    code(
+        429,
+        "hold_churn",
+        "This product was reserved and cancelled too often. Come again after `Retry-After`.",
+    ),
+    code(
+        500,
+        "internal_error",
+        "Something is wrong on our side. `outcome` says whether it may have had its effect; sending it again is safe.",
+    ),
+    code(
+        503,
+        "overloaded",
+        "More is asked than fits right now; nothing was begun. Send it again after `Retry-After`.",
+    ),
+    code(
+        503,
+        "store_unavailable",
+        "A store did not answer. `outcome` says whether it may have had its effect; sending it again is safe.",
+    ),
+];
+
+/// The pages.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config.service(web::resource("/problems/{code}").route(web::get().to(page)));
+}
+
+async fn page(path: web::Path<String>) -> Result<HttpResponse, Problem> {
+    let code = CODES.iter().find(|code| code.code == *path).ok_or_else(Problem::not_found)?;
+    let reason =
+        StatusCode::from_u16(code.status).ok().and_then(|status| status.canonical_reason());
+    let page = format!(
+        "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>{title}</title>\
+         <h1>{title}</h1><p><code>{code}</code>, {status} {reason}</p><p>{text}</p></html>\n",
+        title = title(code.code),
+        code = code.code,
+        status = code.status,
+        reason = reason.unwrap_or_default(),
+        text = code.text,
+    );
+    Ok(HttpResponse::Ok().content_type("text/html; charset=utf-8").body(page))
+}

@@ -1,0 +1,11 @@
+//! The shape of HTTP, the same for every feature: problems, bodies, request ids, idempotency keys, probes.
+
+pub mod codes;
+pub mod edge;
+pub mod extract;
+pub mod idempotency;
+pub mod probes;
+pub mod problem;
+
+pub use extract::{Json, Object, PathOf, Query};
+pub use problem::Problem;

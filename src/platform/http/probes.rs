@@ -1,0 +1,66 @@
+//! `/healthz` (the process answers) and `/readyz` (each part by name, 503 while one is not ready).
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use actix_web::{HttpResponse, web};
+use serde::Serialize;
+
+/// What the parts of the service say of themselves.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness {
+    parts: Arc<Mutex<BTreeMap<&'static str, Part>>>,
+}
+
+/// One part.
+#[derive(Clone, Debug, Serialize)]
+pub struct Part {
+    /// Whether it can do its work.
+    pub ready: bool,
+    /// What it waits for, or what is wrong.
+    pub detail: String,
+}
+
+impl Readiness {
+    /// Sets what a part says.
+    pub fn set(&self, part: &'static str, ready: bool, detail: impl Into<String>) {
+        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
+        parts.insert(part, Part { ready, detail: detail.into() });
+    }
+
+    /// All parts by name.
+    pub fn report(&self) -> BTreeMap<&'static str, Part> {
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+#[derive(Serialize)]
+struct Report {
+    status: &'static str,
+    parts: BTreeMap<&'static str, Part>,
+}
+
+async fn healthz() -> HttpResponse {
+    HttpResponse::Ok()
+        .json(serde_json::json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+}
+
+async fn readyz(readiness: web::Data<Readiness>) -> HttpResponse {
+    let parts = readiness.report();
+    if parts.values().all(|part| part.ready) {
+        HttpResponse::Ok().json(Report { status: "ready", parts })
+    } else {
+        HttpResponse::ServiceUnavailable()
+            .insert_header(("Retry-After", "1"))
+            .json(Report { status: "not_ready", parts })
+    }
+}
+
+/// Both probes.
+pub fn routes(config: &mut web::ServiceConfig) {
+    // Uptime probes like to ask with HEAD.
+    let probe = |path: &str| web::resource(path.to_owned());
+    config
+        .service(probe("/healthz").route(web::get().to(healthz)).route(web::head().to(healthz)))
+        .service(probe("/readyz").route(web::get().to(readyz)).route(web::head().to(readyz)));
+}

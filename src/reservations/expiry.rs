@@ -1,0 +1,135 @@
+//! Giving back what is due. The deadline index is the mechanism: every process sweeps the SKUs that it has touched
+//! when their earliest deadline comes. Expiry events only make it look sooner; they are late and get lost under load.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::StreamExt;
+
+use crate::catalogue::Name;
+use crate::platform::{Fault, Outcome, metrics as names};
+use crate::reservations::Reservations;
+use crate::reservations::watch::Watched;
+
+/// How long events are gathered before a sweep: they come in swarms.
+const GATHER: Duration = Duration::from_millis(5);
+/// SKUs that are swept at the same time.
+const AT_ONCE: usize = 16;
+
+impl Reservations {
+    /// Sweeps when something is due, until the service stops.
+    pub(super) async fn run_sweeper(self) {
+        let stop = self.shared.tasks.stop().clone();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(self.shared.sweeper.tick) => {}
+                () = self.shared.watch.hurried() => tokio::time::sleep(GATHER).await,
+            }
+            self.sweep_due().await;
+        }
+    }
+
+    /// Sweeps every SKU on which something is due, as far as this process knows.
+    pub async fn sweep_due(&self) {
+        let now_ms = self.shared.watch.now_ms();
+        let due = self.shared.watch.pick(|watched| watched.take_due(now_ms));
+        let sweeps = due.into_iter().map(|watched| async move {
+            if let Err(fault) = self.sweep(&watched).await {
+                // The full pass comes here again.
+                tracing::warn!(error = fault.chain(), sku = %watched.name.sku, "a sweep failed");
+                watched.due_at(now_ms + self.shared.sweeper.full_pass.as_millis() as i64);
+            }
+        });
+        futures_util::stream::iter(sweeps).buffer_unordered(AT_ONCE).collect::<()>().await;
+    }
+
+    /// Releases everything that is due on a SKU, a batch at a time so that no script runs long.
+    pub(super) async fn sweep(&self, watched: &Watched) -> Result<(), Fault> {
+        let name = &watched.name;
+        loop {
+            let expired = self
+                .on_sku(name, || self.ledger.expire(&name.sku, self.shared.sweeper.batch))
+                .await?;
+            self.shared.watch.redis_time(expired.now_ms);
+            watched.due_at(expired.earliest_ms);
+            if expired.count > 0 {
+                watched.ended_at(expired.now_ms);
+                metrics::counter!(names::ENDS, "end" => "expired")
+                    .increment(expired.count.unsigned_abs());
+                metrics::histogram!(names::RESTORE_LAG).record(expired.lag_ms as f64 / 1_000.0);
+            }
+            if expired.count < i64::from(self.shared.sweeper.batch) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Listens for expiry events until the service stops; after every (re)subscription everything is swept once,
+    /// because events were lost meanwhile.
+    pub(super) async fn run_listener(self, readiness: crate::platform::http::probes::Readiness) {
+        let stop = self.shared.tasks.stop().clone();
+        loop {
+            let listening = self.listen(&readiness);
+            tokio::select! {
+                () = stop.cancelled() => return,
+                ended = listening => {
+                    let reason = ended.map_or_else(|fault| fault.chain(), |()| "the subscription ended".into());
+                    tracing::warn!(reason, "not listening for expiry events; the sweeper works on");
+                    readiness.set("listener", false, reason);
+                    // Perhaps all of Redis is gone: not ready until somebody looked.
+                    readiness.set("redis", false, "looking whether it is the same");
+                    self.shared.redis.gate().doubt();
+                }
+            }
+            if !self
+                .shared
+                .tasks
+                .pause(crate::platform::tasks::jittered(super::startup::RETRY))
+                .await
+            {
+                return;
+            }
+        }
+    }
+
+    async fn listen(
+        &self,
+        readiness: &crate::platform::http::probes::Readiness,
+    ) -> Result<(), Fault> {
+        let lost = || Fault::unavailable("listening for expiry events", Outcome::None);
+        let client = self.shared.redis.client();
+        let mut events = client.get_async_pubsub().await.map_err(|error| lost().because(error))?;
+        let channel = format!("__keyevent@{}__:expired", self.shared.redis.database());
+        events.subscribe(&channel).await.map_err(|error| lost().because(error))?;
+        readiness.set("listener", true, channel);
+        for watched in self.shared.watch.all() {
+            watched.due_at(1);
+        }
+        let mut events = events.into_on_message();
+        while let Some(event) = events.next().await {
+            let key: String = event.get_payload().map_err(|error| lost().because(error))?;
+            if let Some(sku) = self.ledger.keys().sku_of_timer(&key) {
+                self.hear(&sku).await;
+            }
+        }
+        Ok(())
+    }
+
+    /// An event is only a hint: the sweep that it brings looks at the records. A forged one brings nothing else.
+    async fn hear(&self, sku: &crate::kernel::Sku) {
+        match self.shared.catalogue.by_sku(sku).await {
+            Ok(Some(name)) => self.shared.watch.hurry(&name),
+            Ok(None) => {}
+            Err(fault) => {
+                metrics::counter!(names::EVENTS_DROPPED).increment(1);
+                tracing::debug!(error = fault.chain(), "an expiry event was dropped");
+            }
+        }
+    }
+
+    /// The entry of a SKU among those that this process watches.
+    pub(super) fn watched(&self, name: &Arc<Name>) -> Arc<Watched> {
+        self.shared.watch.of(name)
+    }
+}

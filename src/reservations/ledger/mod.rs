@@ -1,0 +1,364 @@
+//! All Redis of the reservations: one function per script, one reply type per function.
+
+mod replies;
+
+use redis::aio::MultiplexedConnection;
+use redis::{Cmd, Value};
+
+use crate::catalogue::Name;
+use crate::kernel::{Quantity, ReservationId, Sku, UserId};
+use crate::platform::lua::Script;
+use crate::platform::redis::{Via, is_broken_data};
+use crate::platform::{Fault, lua, metrics as names};
+use crate::reservations::keys::Keys;
+use replies::{Reply, reserved, unreadable};
+
+use crate::reservations::record::{Record, parse_lines};
+pub use replies::Audit;
+pub(super) use replies::{
+    Answer, Batch, Cancelled, Expired, Extended, Pin, PinnedRecord, Reserved, Rules, Settled,
+    Standing, Trouble, Verdict, Wanted,
+};
+
+/// How long the hint where a buyer has holds outlives the last one: longer than any hold.
+const HINT_SECONDS: i64 = 25 * 3600;
+
+/// The scripts, over one way to Redis.
+#[derive(Clone)]
+pub(super) struct Ledger {
+    via: Via,
+    keys: Keys,
+}
+
+impl Ledger {
+    pub(super) fn new(via: Via, prefix: &str) -> Self {
+        Self { via, keys: Keys::new(prefix) }
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// A connection for a rebuild, which must stay on one.
+    pub(super) async fn connection(&self) -> Result<MultiplexedConnection, Fault> {
+        self.via.connection().await
+    }
+
+    pub(super) fn fault(&self, what: &'static str, error: redis::RedisError) -> Fault {
+        self.via.fault(what, error)
+    }
+
+    async fn run(&self, script: &'static Script, cmd: &Cmd) -> Answer<Reply> {
+        let mut connection = self.via.connection().await?;
+        let begun = std::time::Instant::now();
+        let answer = script.run::<Vec<Value>>(cmd, &mut connection).await;
+        metrics::histogram!(names::SCRIPT_SECONDS, "script" => script.name).record(begun.elapsed());
+        match answer {
+            Ok(values) => Reply::new(script.name, values),
+            Err(error) if is_broken_data(&error) => {
+                tracing::warn!(script = script.name, %error, "a script stumbled over what it found");
+                Err(Trouble::Rebuild)
+            }
+            Err(error) => Err(self.via.fault(script.name, error).into()),
+        }
+    }
+
+    fn call(&self, script: &'static Script, sku: &Sku, more: &[String]) -> Cmd {
+        let mut keys = self.keys.six(sku);
+        keys.extend_from_slice(more);
+        script.call(&keys)
+    }
+
+    /// Holds units of one SKU for each of `wanted`, in one round trip, and leaves the hint where each buyer has holds.
+    pub(super) async fn reserve(
+        &self,
+        name: &Name,
+        wanted: &[Wanted],
+        rules: Rules,
+        now_ms: i64,
+    ) -> Answer<Batch> {
+        let sku = &name.sku;
+        let more: Vec<String> = wanted
+            .iter()
+            .flat_map(|want| [self.keys.timer(sku, want.id), self.keys.churn(sku, &want.user)])
+            .collect();
+        let mut cmd = self.call(&lua::RESERVE, sku, &more);
+        cmd.arg(rules.default_ttl_ms).arg(rules.churn_tolerance_ms);
+        for want in wanted {
+            cmd.arg(want.id.to_string())
+                .arg(&want.token)
+                .arg(want.user.as_str())
+                .arg(want.quantity.get());
+            cmd.arg(want.ttl_ms).arg(&want.lines).arg(want.short_ms);
+            cmd.arg(want.email.as_deref().unwrap_or("-"));
+        }
+        let hints = self.send_hints(name, wanted, now_ms);
+        let ((), reply) = futures_util::join!(hints, self.run(&lua::RESERVE, &cmd));
+        let reply = reply?;
+        let answers = (3..reply.len())
+            .map(|at| reserved(&reply.nested(at)?))
+            .collect::<Result<_, Fault>>()?;
+        Ok(Batch { now_ms: reply.int(1)?, earliest_ms: reply.int(2)?, answers })
+    }
+
+    /// The hint goes out in the same flush as the script that follows it; a hint that is lost only makes a listing
+    /// incomplete until the hold ends.
+    async fn send_hints(&self, name: &Name, wanted: &[Wanted], now_ms: i64) {
+        let hinted: Vec<_> = wanted.iter().filter(|want| want.lines != "@").collect();
+        if hinted.is_empty() {
+            return;
+        }
+        let Ok(mut connection) = self.via.connection().await else { return };
+        let mut hints = redis::pipe();
+        for want in hinted {
+            let key = self.keys.user(&want.user);
+            hints.cmd("ZADD").arg(&key).arg(now_ms).arg(name.id.get()).ignore();
+            hints.cmd("EXPIRE").arg(&key).arg(HINT_SECONDS).ignore();
+        }
+        let sent: redis::RedisResult<()> = hints.query_async(&mut connection).await;
+        if let Err(error) = sent {
+            tracing::debug!(%error, "a hint was not written");
+        }
+    }
+
+    /// The products where a buyer may have holds, the latest first.
+    pub(super) async fn hinted(&self, user: &UserId, limit: usize) -> Result<Vec<i64>, Fault> {
+        let mut connection = self.via.connection().await?;
+        let mut cmd = redis::cmd("ZREVRANGE");
+        cmd.arg(self.keys.user(user)).arg(0).arg(limit.saturating_sub(1));
+        cmd.query_async(&mut connection)
+            .await
+            .map_err(|error| self.via.fault("reading hints", error))
+    }
+
+    /// Drops a hint that led to nothing.
+    pub(super) async fn drop_hints(&self, user: &UserId, products: &[i64]) -> Result<(), Fault> {
+        let mut connection = self.via.connection().await?;
+        let mut cmd = redis::cmd("ZREM");
+        cmd.arg(self.keys.user(user)).arg(products);
+        cmd.query_async(&mut connection)
+            .await
+            .map_err(|error| self.via.fault("dropping hints", error))
+    }
+
+    pub(super) async fn arm(&self, sku: &Sku, id: ReservationId, deadline_ms: i64) -> Answer<bool> {
+        let mut cmd = self.call(&lua::ARM, sku, &[self.keys.timer(sku, id)]);
+        cmd.arg(id.to_string()).arg(deadline_ms);
+        Ok(self.run(&lua::ARM, &cmd).await?.status()? == 0)
+    }
+
+    pub(super) async fn pin(
+        &self,
+        sku: &Sku,
+        id: ReservationId,
+        user: &UserId,
+        expected: Option<Quantity>,
+    ) -> Answer<Pin> {
+        let mut cmd = self.call(&lua::PIN, sku, &[self.keys.timer(sku, id)]);
+        cmd.arg(id.to_string()).arg(user.as_str()).arg(expected.map_or(0, Quantity::get));
+        let reply = self.run(&lua::PIN, &cmd).await?;
+        Ok(match reply.status()? {
+            0 => Pin::Pinned(PinnedRecord {
+                token: reply.text(1)?,
+                epoch: reply.int(2)?,
+                quantity: reply.quantity(3)?,
+                cap: reply.int(4)?,
+                lines: parse_lines(&reply.text(5)?).ok_or_else(unreadable)?,
+                created_ms: reply.int(6)?,
+                deadline_ms: reply.int(7)?,
+                email: Some(reply.text(8)?).filter(|email| email != "-"),
+            }),
+            1 => Pin::Gone,
+            2 => Pin::Absent,
+            3 => Pin::Sold,
+            4 => Pin::OtherQuantity,
+            _ => return Err(unreadable().into()),
+        })
+    }
+
+    pub(super) async fn settle(
+        &self,
+        sku: &Sku,
+        id: ReservationId,
+        verdict: Verdict<'_>,
+    ) -> Answer<Settled> {
+        let mut cmd = self.call(&lua::SETTLE, sku, &[]);
+        let outcome = if verdict.confirmed { "CONFIRMED" } else { "ABORTED" };
+        cmd.arg(id.to_string()).arg(outcome).arg(verdict.token).arg(verdict.quantity);
+        cmd.arg(verdict.reason).arg(verdict.actor);
+        match self.run(&lua::SETTLE, &cmd).await?.status()? {
+            0 => Ok(Settled::Sold),
+            1 => Ok(Settled::Released),
+            2 => Ok(Settled::Nothing),
+            _ => Err(unreadable().into()),
+        }
+    }
+
+    pub(super) async fn cancel(
+        &self,
+        sku: &Sku,
+        id: ReservationId,
+        user: &UserId,
+        actor: &str,
+        reason: &str,
+        churn_ms: i64,
+    ) -> Answer<Cancelled> {
+        let mut cmd =
+            self.call(&lua::CANCEL, sku, &[self.keys.timer(sku, id), self.keys.churn(sku, user)]);
+        cmd.arg(id.to_string()).arg(user.as_str()).arg(actor).arg(reason).arg(churn_ms);
+        let reply = self.run(&lua::CANCEL, &cmd).await?;
+        Ok(match reply.status()? {
+            0 => Cancelled::Ended(Record::parse(&reply.text(1)?)?),
+            1 => Cancelled::Confirming,
+            2 => Cancelled::Absent,
+            3 => Cancelled::Sold,
+            _ => return Err(unreadable().into()),
+        })
+    }
+
+    pub(super) async fn extend(
+        &self,
+        sku: &Sku,
+        id: ReservationId,
+        user: &UserId,
+        count: u32,
+        deadline_ms: i64,
+    ) -> Answer<Extended> {
+        let mut cmd = self.call(&lua::EXTEND, sku, &[self.keys.timer(sku, id)]);
+        cmd.arg(id.to_string()).arg(user.as_str()).arg(count).arg(deadline_ms);
+        let reply = self.run(&lua::EXTEND, &cmd).await?;
+        Ok(match reply.status()? {
+            0 => Extended::Until { deadline_ms: reply.int(1)? },
+            1 => Extended::Gone { reason: reply.text(1)? },
+            2 => Extended::Absent,
+            3 => Extended::Sold,
+            4 => Extended::Confirming,
+            5 => Extended::Meanwhile,
+            _ => return Err(unreadable().into()),
+        })
+    }
+
+    pub(super) async fn expire(&self, sku: &Sku, most: u32) -> Answer<Expired> {
+        let mut cmd = self.call(&lua::EXPIRE, sku, &[]);
+        cmd.arg(most);
+        let reply = self.run(&lua::EXPIRE, &cmd).await?;
+        Ok(Expired {
+            count: reply.int(1)?,
+            lag_ms: reply.int(2)?,
+            earliest_ms: reply.int(3)?,
+            now_ms: reply.int(4)?,
+        })
+    }
+
+    /// Closes a SKU: every script on it asks for a rebuild first.
+    pub(super) async fn close(&self, sku: &Sku) -> Result<(), Fault> {
+        let mut connection = self.via.connection().await?;
+        let mut cmd = redis::cmd("HDEL");
+        cmd.arg(self.keys.stock(sku)).arg("ready");
+        let closed: redis::RedisResult<()> = cmd.query_async(&mut connection).await;
+        closed.map_err(|error| self.via.fault("closing a SKU", error))
+    }
+
+    /// Announces a rebuild. False: a later one is under way.
+    pub(super) async fn claim(
+        &self,
+        sku: &Sku,
+        epoch: i64,
+        connection: &mut MultiplexedConnection,
+    ) -> Result<bool, Fault> {
+        let mut cmd = self.call(&lua::CLAIM, sku, &[]);
+        cmd.arg(epoch);
+        let reply = lua::CLAIM.run::<Vec<i64>>(&cmd, connection).await;
+        Ok(reply.map_err(|error| self.fault("claim", error))?.first() == Some(&0))
+    }
+
+    /// Old pins (reservation and buyer), and when the oldest that is left was made, or 0.
+    pub(super) async fn claim_pins(
+        &self,
+        sku: &Sku,
+        grace_ms: i64,
+        most: u32,
+    ) -> Answer<(i64, Vec<(ReservationId, UserId)>)> {
+        let mut cmd = self.call(&lua::CLAIM_PINS, sku, &[]);
+        cmd.arg(grace_ms).arg(most);
+        let reply = self.run(&lua::CLAIM_PINS, &cmd).await?;
+        let claimed = (3..reply.len()).map(|at| {
+            let pin = reply.nested(at)?;
+            Ok((pin.parsed(0)?, pin.parsed(1)?))
+        });
+        Ok((reply.int(2)?, claimed.collect::<Result<_, Fault>>()?))
+    }
+
+    /// Records as they stand, with Redis's time.
+    pub(super) async fn read(&self, sku: &Sku, id: ReservationId) -> Answer<(i64, Option<Record>)> {
+        let mut cmd = self.call(&lua::READ, sku, &[]);
+        cmd.arg(id.to_string());
+        let reply = self.run(&lua::READ, &cmd).await?;
+        let packed = reply.text(2)?;
+        let record = if packed.is_empty() { None } else { Some(Record::parse(&packed)?) };
+        Ok((reply.int(1)?, record))
+    }
+
+    /// The live hold of a buyer, or the one that ended last while its tombstone stands.
+    pub(super) async fn find(
+        &self,
+        sku: &Sku,
+        user: &UserId,
+    ) -> Answer<Option<(i64, ReservationId, Record)>> {
+        let mut cmd = self.call(&lua::FIND, sku, &[]);
+        cmd.arg(user.as_str());
+        let reply = self.run(&lua::FIND, &cmd).await?;
+        if reply.status()? != 0 {
+            return Ok(None);
+        }
+        let id = reply.parsed(2)?;
+        Ok(Some((reply.int(1)?, id, Record::parse(&reply.text(3)?)?)))
+    }
+
+    /// Tombstones of at least this age, and when the oldest of all was made, or 0.
+    pub(super) async fn ended(
+        &self,
+        sku: &Sku,
+        age_ms: i64,
+        most: u32,
+    ) -> Answer<(i64, Vec<(ReservationId, Option<Record>)>)> {
+        let mut cmd = self.call(&lua::ENDED, sku, &[]);
+        cmd.arg(age_ms).arg(most);
+        let reply = self.run(&lua::ENDED, &cmd).await?;
+        let mut ended = Vec::new();
+        for at in (2..reply.len()).step_by(2) {
+            let id = reply.parsed(at)?;
+            ended.push((id, Record::parse(&reply.text(at + 1)?).ok()));
+        }
+        Ok((reply.int(1)?, ended))
+    }
+
+    pub(super) async fn forget(&self, sku: &Sku, ids: &[ReservationId]) -> Answer<i64> {
+        let mut cmd = self.call(&lua::FORGET, sku, &[]);
+        for id in ids {
+            cmd.arg(id.to_string());
+        }
+        Ok(self.run(&lua::FORGET, &cmd).await?.int(1)?)
+    }
+
+    pub(super) async fn audit(&self, sku: &Sku) -> Answer<Audit> {
+        let cmd = self.call(&lua::AUDIT, sku, &[]);
+        let reply = self.run(&lua::AUDIT, &cmd).await?;
+        Ok(Audit {
+            now_ms: reply.int(1)?,
+            epoch: reply.int(2)?,
+            stocked: reply.int(3)?,
+            avail: reply.int(4)?,
+            held: reply.int(5)?,
+            sold: reply.int(6)?,
+            returned: reply.int(7)?,
+            live: reply.int(9)?,
+            earliest_ms: reply.int(10)?,
+            oldest_pin_ms: reply.int(11)?,
+            oldest_end_ms: reply.int(12)?,
+            pinned: reply.int(13)?,
+            hidden: reply.int(14)? == 1,
+            strays: reply.int(15)?,
+        })
+    }
+}

@@ -1,0 +1,166 @@
+//! The core: holds in Redis, decisions in Postgres, and everything that keeps the two true to each other.
+//!
+//! Redis admits and holds; Postgres decides and remembers. The commit point of a sale is one row,
+//! `reservation_decisions`: whoever inserts it first decides, everything else applies it and may be repeated.
+//! Reservations know nothing of orders.
+
+mod archive;
+mod audit;
+mod batch;
+mod cancel;
+mod confirm;
+mod expiry;
+mod extend;
+mod http;
+mod keys;
+mod ledger;
+mod query;
+mod rebuild;
+mod record;
+mod recovery;
+mod reserve;
+mod startup;
+mod store;
+mod watch;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::catalogue::{Catalogue, Name};
+use crate::config::{ReservationSettings, SweeperSettings};
+use crate::kernel::Clock;
+use crate::platform::redis::{Redis, Via};
+use crate::platform::{Db, Fault, Outcome, Tasks};
+
+use ledger::{Ledger, Trouble};
+use rebuild::Rebuilder;
+use watch::Watch;
+
+pub use audit::Shown;
+pub use cancel::EndError;
+
+pub use confirm::{
+    DecidedLine, Decision, Outcome as DecisionOutcome, PinError, Pinned, PinnedLine,
+};
+pub use http::{email, routes};
+pub use ledger::Audit;
+pub use query::{Item, Reservation, Status};
+pub use reserve::{Held, Hold, ReserveError, Short};
+pub use startup::check as check_redis;
+pub use store::{STATEMENTS, decision};
+
+/// What the reservations are made of.
+pub struct Parts {
+    /// For requests.
+    pub db: Db,
+    /// For background work.
+    pub background_db: Db,
+    /// For background work, and for connections of other kinds.
+    pub redis: Redis,
+    /// Names of products.
+    pub catalogue: Catalogue,
+    /// The section `reservation`.
+    pub settings: ReservationSettings,
+    /// The section `sweeper`.
+    pub sweeper: SweeperSettings,
+    /// No request takes longer.
+    pub deadline: Duration,
+    /// Where background work runs.
+    pub tasks: Tasks,
+    /// The service's clock.
+    pub clock: Clock,
+}
+
+struct Shared {
+    db: Db,
+    background_db: Db,
+    catalogue: Catalogue,
+    settings: ReservationSettings,
+    sweeper: SweeperSettings,
+    deadline: Duration,
+    tasks: Tasks,
+    redis: Redis,
+    rebuilder: Rebuilder,
+    watch: Watch,
+}
+
+/// The reservations' handle; each worker has one with its own lane.
+#[derive(Clone)]
+pub struct Reservations {
+    shared: Arc<Shared>,
+    ledger: Ledger,
+    reserving: Option<Arc<batch::Reserving>>,
+}
+
+impl Reservations {
+    /// The handle of background work, over the pool.
+    pub fn new(parts: Parts) -> Self {
+        let ledger = Ledger::new(Via::Pool(parts.redis.clone()), parts.redis.prefix());
+        let rebuilder =
+            Rebuilder::new(ledger.clone(), parts.background_db.clone(), parts.catalogue.clone());
+        let shared = Shared {
+            watch: Watch::new(parts.clock),
+            db: parts.db,
+            background_db: parts.background_db,
+            catalogue: parts.catalogue,
+            settings: parts.settings,
+            sweeper: parts.sweeper,
+            deadline: parts.deadline,
+            tasks: parts.tasks,
+            redis: parts.redis,
+            rebuilder,
+        };
+        Self { shared: Arc::new(shared), ledger, reserving: None }
+    }
+
+    /// The same reservations for a worker: over a way to Redis of its own, on which it gathers wishes into batches.
+    pub fn over(&self, via: Via) -> Self {
+        let ledger = Ledger::new(via, self.shared.redis.prefix());
+        let direct = Self { shared: self.shared.clone(), ledger, reserving: None };
+        Self { reserving: Some(direct.reserving()), ..direct }
+    }
+
+    /// The catalogue that they sell from.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.shared.catalogue
+    }
+
+    /// Runs one script on a SKU; a SKU that must be rebuilt is, and then it runs again.
+    async fn on_sku<T, Answer>(
+        &self,
+        name: &Arc<Name>,
+        run: impl Fn() -> Answer,
+    ) -> Result<T, Fault>
+    where
+        Answer: Future<Output = Result<T, Trouble>>,
+    {
+        const REBUILDS: usize = 4;
+        for _ in 0..=REBUILDS {
+            match run().await {
+                Ok(answer) => return Ok(answer),
+                Err(Trouble::Fault(fault)) => return Err(fault),
+                Err(Trouble::Rebuild) => self.shared.rebuilder.rebuild(name).await?,
+            }
+        }
+        Err(Fault::unavailable("a SKU asks for a rebuild again and again", Outcome::None))
+    }
+
+    /// The same for work that changes nothing.
+    async fn reading<T>(&self, work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+        self.in_time(work).await.map_err(|fault| fault.with_outcome(Outcome::None))
+    }
+
+    /// Ends `work` at the request deadline; what it began may then still have its effect.
+    async fn in_time<T, E: From<Fault>>(
+        &self,
+        work: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
+        match tokio::time::timeout(self.shared.deadline, work).await {
+            Ok(answer) => answer,
+            Err(elapsed) => Err(Fault::unavailable("the request's deadline", Outcome::Unknown)
+                .because(elapsed)
+                .into()),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Starting: is this Redis one that keeps promises, is its data the data that Postgres vouches for, and the loops.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use anyhow::ensure;
+
+use crate::platform::http::probes::Readiness;
+use crate::platform::redis::Redis;
+use crate::platform::tasks::jittered;
+use crate::reservations::Reservations;
+
+/// The pace of loops that wait for something to come back.
+pub(super) const RETRY: Duration = Duration::from_millis(500);
+
+/// Refuses a Redis whose configuration loses holds. One that does not let its configuration be read is trusted, with
+/// a warning.
+pub async fn check(redis: &Redis) -> anyhow::Result<()> {
+    let mut link =
+        redis.connect().await.map_err(|error| anyhow::anyhow!("cannot reach redis: {error}"))?;
+    let mut get = redis::cmd("CONFIG");
+    get.arg("GET").arg(&[
+        "maxmemory-policy",
+        "appendonly",
+        "appendfsync",
+        "notify-keyspace-events",
+    ]);
+    let config: HashMap<String, String> = match get.query_async(&mut link.connection).await {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::warn!(%error, "redis does not show its configuration; make sure that it is as README.md says");
+            return Ok(());
+        }
+    };
+    let value = |name: &str| config.get(name).map_or("", String::as_str);
+    let policy = value("maxmemory-policy");
+    ensure!(
+        policy == "noeviction",
+        "redis would evict holds: maxmemory-policy is `{policy}`; run `redis-cli config set maxmemory-policy noeviction`"
+    );
+    ensure!(
+        value("appendonly") == "yes",
+        "redis would forget holds in a restart: appendonly is off; run `redis-cli config set appendonly yes`"
+    );
+    let fsync = value("appendfsync");
+    ensure!(
+        fsync == "everysec" || fsync == "always",
+        "redis would lose too much in a crash: appendfsync is `{fsync}`; run `redis-cli config set appendfsync everysec`"
+    );
+    let events = value("notify-keyspace-events");
+    let expired = events.contains('x') || events.contains('A');
+    ensure!(
+        events.contains('E') && expired,
+        "redis does not tell of expired keys: notify-keyspace-events is `{events}`; run `redis-cli config set notify-keyspace-events Ex`"
+    );
+    Ok(())
+}
+
+impl Reservations {
+    /// Starts everything that keeps holds and decisions true to each other.
+    pub fn start(&self, readiness: &Readiness) {
+        for part in ["redis", "listener", "sweeper"] {
+            readiness.set(part, false, "starting");
+        }
+        let tasks = &self.shared.tasks;
+        drop(tasks.spawn(self.clone().run_admission(readiness.clone())));
+        drop(tasks.spawn(self.clone().run_listener(readiness.clone())));
+        drop(tasks.spawn(self.clone().run_sweeper()));
+        drop(tasks.spawn(self.clone().run_recovery()));
+        drop(tasks.spawn(self.clone().run_pass()));
+        readiness.set("sweeper", true, "sweeping");
+    }
+
+    /// Lets incarnations of Redis through, after what must be done first, until the service stops.
+    async fn run_admission(self, readiness: Readiness) {
+        let stop = self.shared.tasks.stop().clone();
+        let mut told = String::new();
+        loop {
+            match self.shared.rebuilder.admit(&self.shared.redis).await {
+                Ok(()) => {
+                    told.clear();
+                    readiness.set("redis", true, "open");
+                    if let Err(fault) = self.shared.rebuilder.rebuild_known().await {
+                        tracing::warn!(
+                            error = fault.chain(),
+                            "some SKUs are left to be rebuilt on demand"
+                        );
+                    }
+                    tokio::select! {
+                        () = stop.cancelled() => return,
+                        () = self.shared.redis.gate().wanted() => {}
+                        () = self.identity_lost() => {}
+                    }
+                }
+                Err(fault) => {
+                    let reason = fault.chain();
+                    if reason != told {
+                        tracing::warn!(reason, "redis is not let through yet");
+                        told.clone_from(&reason);
+                    }
+                    readiness.set("redis", false, reason);
+                    if !self.shared.tasks.pause(jittered(RETRY / 5)).await {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Returns when Redis no longer answers through the pool: readiness should say so without waiting for a request.
+    async fn identity_lost(&self) {
+        loop {
+            tokio::time::sleep(RETRY).await;
+            let Ok(mut connection) = self.ledger.connection().await else { return };
+            if redis::cmd("PING").query_async::<()>(&mut connection).await.is_err() {
+                return;
+            }
+        }
+    }
+}

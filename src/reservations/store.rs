@@ -1,0 +1,353 @@
+//! All SQL of the reservations: decisions, history, the Postgres side of the rebuild, the incarnation.
+
+use tokio_postgres::Row;
+
+use crate::kernel::{Instant, ProductId, Quantity, ReservationId, Sku, UserId};
+use crate::platform::redis::Identity;
+use crate::platform::{Db, Fault};
+use crate::reservations::confirm::{DecidedLine, Decision, Outcome, split};
+use crate::reservations::query::Status;
+use crate::reservations::{Item, Reservation};
+
+const FIND_DECISION: &str = "-- reservation_decisions.find
+select reservation_id, outcome, reason, user_id, order_id, product_ids, quantities, tokens, created_at
+  from reservation_decisions where reservation_id = $1 and user_id = $2";
+
+const DECIDED: &str = "-- reservation_decisions.decided
+select reservation_id, outcome from reservation_decisions
+ where reservation_id = any ($1) and outcome <> 'PENDING'";
+
+const FENCE: &str = "-- reservation_decisions.fence
+select reservation_id, outcome, reason, user_id, order_id, product_ids, quantities, tokens, created_at
+  from fence($1, $2, $3, $4)";
+
+// The lines of a reservation that has ended: of its decision if it was sold, of the history otherwise.
+const ENDED: &str = "-- reservation_history.ended
+select d.reservation_id, d.user_id, 'confirmed' as status, null as reason, d.order_id, line.product_id, p.sku,
+       line.quantity, coalesce(d.held_at, d.created_at) as created_at,
+       coalesce(d.expires_at, d.created_at) as expires_at, d.created_at as ended_at
+  from reservation_decisions d, unnest(d.product_ids, d.quantities) as line(product_id, quantity)
+  join products p using (product_id)
+ where d.reservation_id = $1 and d.outcome = 'CONFIRMED'
+union all
+select h.reservation_id, h.user_id, h.status, h.reason, null, h.product_id, p.sku, h.quantity, h.created_at,
+       h.expires_at, h.ended_at
+  from reservation_history h join products p using (product_id)
+ where h.reservation_id = $1
+ order by product_id";
+
+const LAST_ENDED: &str = "-- reservation_history.last_ended
+select reservation_id from (
+    select reservation_id, ended_at from reservation_history where user_id = $1 and product_id = $2
+    union all
+    select reservation_id, created_at from reservation_decisions
+     where user_id = $1 and outcome = 'CONFIRMED' and $2 = any (product_ids)
+) as ended order by ended_at desc limit 1";
+
+const HISTORY: &str = "-- reservation_history.page
+with ended as (
+    select reservation_id, max(ended_at) as ended_at from reservation_history
+     where user_id = $1 group by reservation_id
+    union all
+    select reservation_id, date_trunc('milliseconds', created_at) from reservation_decisions
+     where user_id = $1 and outcome = 'CONFIRMED'
+)
+select reservation_id from ended
+ where $2::timestamptz is null or (ended_at, reservation_id) < ($2, $3)
+ order by ended_at desc, reservation_id desc limit $4";
+
+const ARCHIVE: &str = "-- reservation_history.archive
+insert into reservation_history (reservation_id, product_id, user_id, quantity, status, reason, actor, created_at,
+    expires_at, ended_at)
+select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[],
+    $8::timestamptz[], $9::timestamptz[], $10::timestamptz[])
+on conflict do nothing";
+
+const REBUILD_BEGIN: &str = "-- sku_stock.rebuild_begin
+select r.epoch, r.stocked, r.sold, r.returned, r.stock_ver, r.pending,
+       coalesce(p.hold_ttl_seconds, 0)::bigint as hold_ttl_seconds,
+       coalesce(p.max_per_buyer, 0)::bigint as max_per_buyer,
+       p.sale_starts_at, p.sale_ends_at,
+       case when p.published then p.sale else 'hidden' end as sale, p.version
+  from rebuild_begin($1) r, products p where p.product_id = $1";
+
+const BUYERS: &str = "-- user_sku.page
+select user_id, bought, returned from user_sku
+ where product_id = $1 and user_id > $2 order by user_id limit $3";
+
+const STOCK: &str = "-- sku_stock.page
+select product_id, epoch, sold from sku_stock where product_id = any ($1)";
+
+const KNOWN: &str = "-- sku_stock.known
+select p.product_id, p.sku from sku_stock s join products p using (product_id)
+ where s.epoch > 0 and p.product_id > $1 order by p.product_id limit $2";
+
+const INCARNATION: &str = "-- redis_incarnations.read
+select run_id, replid from redis_incarnations where shard = 0";
+
+const STORE_INCARNATION: &str = "-- redis_incarnations.store
+insert into redis_incarnations (shard, run_id, replid) values (0, $1, $2)
+on conflict (shard) do update set run_id = excluded.run_id, replid = excluded.replid, created_at = now()";
+
+/// Statements, for the test that prepares each on a fresh schema.
+pub const STATEMENTS: &[&str] = &[
+    FIND_DECISION,
+    DECIDED,
+    FENCE,
+    ENDED,
+    LAST_ENDED,
+    HISTORY,
+    ARCHIVE,
+    REBUILD_BEGIN,
+    BUYERS,
+    STOCK,
+    KNOWN,
+    INCARNATION,
+    STORE_INCARNATION,
+];
+
+fn outcome(text: &str) -> Result<Outcome, Fault> {
+    match text {
+        "PENDING" => Ok(Outcome::Pending),
+        "CONFIRMED" => Ok(Outcome::Confirmed),
+        "ABORTED" => Ok(Outcome::Aborted),
+        "OUT" => Ok(Outcome::Out),
+        _ => Err(Fault::internal("reading a decision")),
+    }
+}
+
+/// The decision in a row that has these columns.
+pub fn decision(row: &Row) -> Result<Decision, Fault> {
+    let products: Vec<ProductId> = row.get("product_ids");
+    let quantities: Vec<i64> = row.get("quantities");
+    let tokens: Vec<String> = row.get("tokens");
+    let lines = products.into_iter().zip(quantities).zip(tokens);
+    Ok(Decision {
+        id: row.get("reservation_id"),
+        outcome: outcome(row.get("outcome"))?,
+        reason: row.get("reason"),
+        user: row.get("user_id"),
+        order_id: row.get("order_id"),
+        created_at: row.get("created_at"),
+        lines: lines
+            .map(|((product, quantity), token)| DecidedLine { product, quantity, token })
+            .collect(),
+    })
+}
+
+pub(super) async fn find_decision(
+    db: &Db,
+    id: ReservationId,
+    user: &UserId,
+) -> Result<Option<Decision>, Fault> {
+    db.read(FIND_DECISION, &[&id, user]).await?.first().map(decision).transpose()
+}
+
+pub(super) async fn fence(
+    db: &Db,
+    pins: &[(ReservationId, UserId)],
+    reason: &str,
+    actor: &str,
+) -> Result<Vec<Decision>, Fault> {
+    let (ids, users) = split(pins);
+    db.write(FENCE, &[&ids, &users, &reason, &actor]).await?.iter().map(decision).collect()
+}
+
+/// Which of these are decided for good, and whether confirmed.
+pub(super) async fn decided(
+    db: &Db,
+    ids: &[ReservationId],
+) -> Result<Vec<(ReservationId, bool)>, Fault> {
+    let rows = db.read(DECIDED, &[&ids]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| (row.get("reservation_id"), row.get::<_, &str>("outcome") == "CONFIRMED"))
+        .collect())
+}
+
+/// A reservation that has ended, from what Postgres keeps.
+pub(super) async fn ended(db: &Db, id: ReservationId) -> Result<Option<Reservation>, Fault> {
+    let rows = db.read(ENDED, &[&id]).await?;
+    let Some(first) = rows.first() else { return Ok(None) };
+    let status = match first.get("status") {
+        "confirmed" => Status::Confirmed,
+        "cancelled" => Status::Cancelled,
+        _ => Status::Expired,
+    };
+    // Rows of the history only where nothing was sold: a torn Redis may have left both.
+    let rows =
+        rows.iter().filter(|row| row.get::<_, &str>("status") == first.get::<_, &str>("status"));
+    let items = rows.map(|row| Item {
+        product_id: row.get("product_id"),
+        sku: row.get::<_, Sku>("sku"),
+        quantity: row.get::<_, Quantity>("quantity"),
+    });
+    Ok(Some(Reservation {
+        id,
+        user: first.get("user_id"),
+        items: items.collect(),
+        status,
+        reason: first.get("reason"),
+        expires_at: first.get("expires_at"),
+        read_at: first.get("ended_at"),
+        order_id: first.get("order_id"),
+        created_at: first.get("created_at"),
+    }))
+}
+
+pub(super) async fn last_ended(
+    db: &Db,
+    user: &UserId,
+    product: ProductId,
+) -> Result<Option<ReservationId>, Fault> {
+    Ok(db.read(LAST_ENDED, &[user, &product]).await?.first().map(|row| row.get("reservation_id")))
+}
+
+pub(super) async fn history(
+    db: &Db,
+    user: &UserId,
+    before: Option<(Instant, ReservationId)>,
+    limit: usize,
+) -> Result<Vec<Reservation>, Fault> {
+    let (at, id) = before.unzip();
+    let limit = limit as i64;
+    let mut page = Vec::new();
+    for row in db.read(HISTORY, &[user, &at, &id, &limit]).await? {
+        page.extend(ended(db, row.get("reservation_id")).await?);
+    }
+    Ok(page)
+}
+
+/// One line on its way into the history.
+pub(super) struct Ended {
+    pub(super) id: ReservationId,
+    pub(super) product: ProductId,
+    pub(super) user: UserId,
+    pub(super) quantity: Quantity,
+    pub(super) status: &'static str,
+    pub(super) reason: String,
+    pub(super) actor: String,
+    pub(super) created_at: Instant,
+    pub(super) expires_at: Instant,
+    pub(super) ended_at: Instant,
+}
+
+pub(super) async fn archive(db: &Db, ended: &[Ended]) -> Result<(), Fault> {
+    let ids: Vec<_> = ended.iter().map(|line| line.id).collect();
+    let products: Vec<_> = ended.iter().map(|line| line.product).collect();
+    let users: Vec<_> = ended.iter().map(|line| line.user.as_str()).collect();
+    let quantities: Vec<_> = ended.iter().map(|line| line.quantity).collect();
+    let statuses: Vec<_> = ended.iter().map(|line| line.status).collect();
+    let reasons: Vec<_> = ended.iter().map(|line| line.reason.as_str()).collect();
+    let actors: Vec<_> = ended.iter().map(|line| line.actor.as_str()).collect();
+    let created: Vec<_> = ended.iter().map(|line| line.created_at).collect();
+    let expires: Vec<_> = ended.iter().map(|line| line.expires_at).collect();
+    let at: Vec<_> = ended.iter().map(|line| line.ended_at).collect();
+    db.write(
+        ARCHIVE,
+        &[
+            &ids,
+            &products,
+            &users,
+            &quantities,
+            &statuses,
+            &reasons,
+            &actors,
+            &created,
+            &expires,
+            &at,
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// A payment under way, as the rebuild restores its pin.
+#[derive(Debug, serde::Deserialize)]
+pub(super) struct Pending {
+    pub(super) reservation_id: String,
+    pub(super) user_id: String,
+    pub(super) token: String,
+    pub(super) quantity: i64,
+    pub(super) product_ids: Vec<ProductId>,
+}
+
+/// What R1 of a rebuild learnt.
+#[derive(Debug)]
+pub(super) struct Begun {
+    pub(super) epoch: i64,
+    pub(super) stocked: i64,
+    pub(super) sold: i64,
+    pub(super) returned: i64,
+    pub(super) ver: i64,
+    pub(super) pending: Vec<Pending>,
+    pub(super) ttl_ms: i64,
+    pub(super) cap: i64,
+    pub(super) opens_at_ms: i64,
+    pub(super) closes_at_ms: i64,
+    pub(super) sale: String,
+    pub(super) version: i32,
+}
+
+pub(super) async fn rebuild_begin(db: &Db, product: ProductId) -> Result<Begun, Fault> {
+    let rows = db.write(REBUILD_BEGIN, &[&product]).await?;
+    let row = rows.first().ok_or_else(|| Fault::internal("rebuilding a product without stock"))?;
+    let pending = serde_json::from_value(row.get("pending"));
+    // 0 stands for no moment, so one before 1970 must not become it.
+    let moment =
+        |column: &str| row.get::<_, Option<Instant>>(column).map_or(0, |at| at.as_ms().max(1));
+    Ok(Begun {
+        epoch: row.get("epoch"),
+        stocked: row.get("stocked"),
+        sold: row.get("sold"),
+        returned: row.get("returned"),
+        ver: row.get("stock_ver"),
+        pending: pending
+            .map_err(|error| Fault::internal("reading pending payments").because(error))?,
+        ttl_ms: row.get::<_, i64>("hold_ttl_seconds") * 1_000,
+        cap: row.get("max_per_buyer"),
+        opens_at_ms: moment("sale_starts_at"),
+        closes_at_ms: moment("sale_ends_at"),
+        sale: row.get("sale"),
+        version: row.get("version"),
+    })
+}
+
+/// Buyers of a product with what they bought and gave back, after this one in the order of their names.
+pub(super) async fn buyers(
+    db: &Db,
+    product: ProductId,
+    after: &str,
+    limit: i64,
+) -> Result<Vec<(String, i64, i64)>, Fault> {
+    let rows = db.read(BUYERS, &[&product, &after, &limit]).await?;
+    Ok(rows
+        .iter()
+        .map(|row| (row.get("user_id"), row.get("bought"), row.get("returned")))
+        .collect())
+}
+
+/// Epoch and units sold of these products.
+pub(super) async fn stock(
+    db: &Db,
+    products: &[ProductId],
+) -> Result<Vec<(ProductId, i64, i64)>, Fault> {
+    let rows = db.read(STOCK, &[&products]).await?;
+    Ok(rows.iter().map(|row| (row.get("product_id"), row.get("epoch"), row.get("sold"))).collect())
+}
+
+/// Products that Redis has had before, with a number above `after`.
+pub(super) async fn known(db: &Db, after: i64, limit: i64) -> Result<Vec<(ProductId, Sku)>, Fault> {
+    let rows = db.read(KNOWN, &[&after, &limit]).await?;
+    Ok(rows.iter().map(|row| (row.get("product_id"), row.get("sku"))).collect())
+}
+
+pub(super) async fn incarnation(db: &Db) -> Result<Option<Identity>, Fault> {
+    let rows = db.read(INCARNATION, &[]).await?;
+    Ok(rows.first().map(|row| Identity { run_id: row.get("run_id"), replid: row.get("replid") }))
+}
+
+pub(super) async fn store_incarnation(db: &Db, identity: &Identity) -> Result<(), Fault> {
+    db.write(STORE_INCARNATION, &[&identity.run_id, &identity.replid]).await?;
+    Ok(())
+}

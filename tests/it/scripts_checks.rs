@@ -1,0 +1,234 @@
+//! Checks of scripts whose subject the model does not know: arguments, strays in the indexes, sizes, idempotency keys.
+
+use crate::scripts_bench::{Bench, Scripts};
+
+/// Name, the scripts it runs, and the check.
+pub type Further = (&'static str, &'static [&'static str], fn(&Scripts) -> Result<(), String>);
+
+/// How many further keys and how many arguments each script takes at least.
+const ARITIES: &[(&str, usize, usize)] = &[
+    ("arm", 1, 2),
+    ("audit", 0, 0),
+    ("cancel", 2, 5),
+    ("claim", 0, 1),
+    ("claim_pins", 0, 2),
+    ("ended", 0, 2),
+    ("expire", 0, 1),
+    ("extend", 1, 4),
+    ("find", 0, 1),
+    ("forget", 0, 1),
+    ("pin", 1, 3),
+    ("read", 0, 1),
+    ("rebuild", 1, 13),
+    ("reserve", 2, 10),
+    ("settle", 0, 6),
+    ("stage", 1, 3),
+];
+
+pub fn further() -> Vec<Further> {
+    let with_arity = &[
+        "arm",
+        "audit",
+        "cancel",
+        "claim",
+        "claim_pins",
+        "ended",
+        "expire",
+        "extend",
+        "find",
+        "forget",
+        "pin",
+        "read",
+        "rebuild",
+        "reserve",
+        "settle",
+        "stage",
+    ];
+    vec![
+        ("calls with too few or too many arguments change nothing", with_arity, arities),
+        ("a SKU that lacks a counter asks for its rebuild", &["audit", "find"], torn),
+        ("a pin has the slot, whichever record comes first", &["rebuild"], slots),
+        ("strays in the indexes are dropped", &["expire", "claim_pins"], strays),
+        ("a rebuild takes any number of records and buyers", &["rebuild"], many),
+        ("staged buyers come in any number, and lapse", &["stage"], staging),
+        ("an idempotency key belongs to one request and one run", &["idempotency"], idempotency),
+    ]
+}
+
+fn expect(what: &str, found: Result<String, String>, wanted: &str) -> Result<(), String> {
+    match found {
+        Ok(found) if found == wanted => Ok(()),
+        found => Err(format!("{what}: {found:?} is not {wanted}")),
+    }
+}
+
+/// A SKU with this much stock, at epoch 1, without a cap, at this time.
+fn opened(scripts: &Scripts, stocked: usize, now: i64) -> Result<Bench, String> {
+    let mut bench = Bench::new(scripts);
+    bench.set_time(now);
+    open(&mut bench, 1, stocked)?;
+    Ok(bench)
+}
+
+fn open(bench: &mut Bench, epoch: i64, stocked: usize) -> Result<String, String> {
+    reopen(bench, epoch, stocked, 0)
+}
+
+fn reopen(bench: &mut Bench, epoch: i64, stocked: usize, staged: usize) -> Result<String, String> {
+    bench.call("claim", &[], &[epoch])?;
+    let arguments = format!("{epoch} {stocked} 0 0 1 0 0 0 0 open 1 {staged} 0");
+    let arguments: Vec<_> = arguments.split(' ').collect();
+    bench.call("rebuild", &[("bn", String::new())], &arguments)
+}
+
+fn arities(scripts: &Scripts) -> Result<(), String> {
+    let mut bench = Bench::new(scripts);
+    bench.set_time(1);
+    for (script, keys, arguments) in ARITIES {
+        for (keys, arguments) in [
+            (keys + 6, arguments + 1),
+            (keys + 5, *arguments),
+            (keys + 7, *arguments),
+            (keys + 6, arguments.wrapping_sub(1)),
+        ] {
+            let open_ended = matches!(*script, "forget" | "read");
+            if arguments > 99 || open_ended && arguments > 1 {
+                continue;
+            }
+            let keys: Vec<_> =
+                (0..keys).map(|number| bench.key("k", &format!(":{number}"))).collect();
+            let error = bench.call_on(script, &keys, &vec!["0"; arguments]);
+            if !error.as_ref().is_err_and(|error| error.contains("arity")) {
+                return Err(format!("{script} with {} and {arguments}: {error:?}", keys.len()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn torn(scripts: &Scripts) -> Result<(), String> {
+    let mut bench = opened(scripts, 5, 1_000)?;
+    let stock = bench.key("s", "");
+    let mut epoch = 1;
+    for field in ["epoch", "avail", "held", "sold", "stocked", "returned", "ver", "ready"] {
+        for what in ["DEL", "what"] {
+            match what {
+                "DEL" => bench.run(&["HDEL", &stock, field]),
+                _ if field == "ready" => continue,
+                _ => bench.run(&["HSET", &stock, field, what]),
+            };
+            expect(field, bench.call::<i64>("audit", &[], &[]), "{100}")?;
+            if !["stocked", "returned", "ver"].contains(&field) {
+                expect(field, bench.call("find", &[], &["u0"]), "{100}")?;
+            }
+            epoch += 1;
+            expect("rebuild", open(&mut bench, epoch, 5), "{0 0 0 0}")?;
+        }
+    }
+    bench.run(&["DEL", &stock]);
+    bench.run(&["LPUSH", &stock, "what"]);
+    expect("a list", open(&mut bench, 1, 5), "{0 0 0 0}")
+}
+
+fn slots(scripts: &Scripts) -> Result<(), String> {
+    for states in [["P", "H"], ["H", "P"]] {
+        let mut bench = opened(scripts, 5, 1_000)?;
+        let h = bench.key("h", "");
+        for (rid, state) in ["r0", "r1"].iter().zip(states) {
+            bench.run(&["HSET", &h, rid, &format!("{state} n 1 t 9000 1 0 0 - u0 -")]);
+        }
+        expect("rebuild", open(&mut bench, 2, 5), "{0 2 2 9000}")?;
+        let pinned = if states[0] == "P" { "r0" } else { "r1" };
+        expect("slot", Ok(bench.dump()["b u0"].clone()), &format!("{pinned} 2 0 0 -"))?;
+    }
+    Ok(())
+}
+
+fn strays(scripts: &Scripts) -> Result<(), String> {
+    let mut bench = opened(scripts, 5, 1_000)?;
+    let [h, d, p] = ["h", "d", "p"].map(|kind| bench.key(kind, ""));
+    let record = "H n 1 t 9000 1 0 0 - u0 -";
+    bench.run(&["HSET", &h, "r1", record]);
+    bench.run(&["ZADD", &d, "5", "r0", "6", "r1"]);
+    bench.run(&["ZADD", &p, "7", "r0", "8", "r1"]);
+    expect("expire", bench.call("expire", &[], &[9]), "{0 0 0 0 1000}")?;
+    expect("claim_pins", bench.call("claim_pins", &[], &[0, 9]), "{0 1000 0}")?;
+    let read = bench.call("read", &[], &["r1"]);
+    expect("read", read, &format!("{{0 1000 {record}}}"))
+}
+
+/// More than one page of a scan, and more than one call takes.
+fn many(scripts: &Scripts) -> Result<(), String> {
+    const MANY: usize = 5_000;
+    let mut bench = opened(scripts, MANY, 1_000)?;
+    let (h, bn) = (bench.key("h", ""), bench.key("bn", ""));
+    let mut load = redis::pipe();
+    for number in 0..MANY {
+        load.hset(
+            &h,
+            format!("0192aaaa-0000-8000-8000-{number:012}"),
+            format!("H n 1 t {} 1 0 0 - u{number} -", 9_000 + number),
+        );
+        load.hset(&bn, format!("b{number}"), "1 0");
+    }
+    bench.pipe(&load);
+    expect("rebuild", reopen(&mut bench, 2, MANY, MANY), &format!("{{0 {MANY} {MANY} 9000}}"))?;
+    let (d, b) = (bench.key("d", ""), bench.key("b", ""));
+    let sizes = [bench.run(&["ZCARD", &d]), bench.run(&["HLEN", &b]), bench.run(&["EXISTS", &bn])];
+    let sizes = sizes.map(|size| crate::scripts_bench::text(&size)).join(" ");
+    expect("sizes", Ok(sizes), &format!("{MANY} {} 0", 2 * MANY))
+}
+
+/// Chunks add up, each renews the lifetime, and a buyer who is staged again counts once.
+fn staging(scripts: &Scripts) -> Result<(), String> {
+    const MANY: usize = 5_000;
+    let mut bench = Bench::new(scripts);
+    let bn = bench.key("bn", "");
+    for (first, lifetime) in [(0, 60), (MANY - 1, 120)] {
+        let buyers = (first..first + MANY).flat_map(|at| [format!("b{at}"), format!("{at} 1")]);
+        let arguments: Vec<_> = std::iter::once(lifetime.to_string()).chain(buyers).collect();
+        expect("stage", bench.call("stage", &[("bn", String::new())], &arguments), "{0}")?;
+        let left = crate::scripts_bench::text(&bench.run(&["TTL", &bn]));
+        if !left.parse().is_ok_and(|left| (lifetime - 50..=lifetime).contains(&left)) {
+            return Err(format!("staged buyers are kept for {left} s, not {lifetime}"));
+        }
+    }
+    let staged = [
+        bench.run(&["HLEN", &bn]),
+        bench.run(&["HGET", &bn, "b0"]),
+        bench.run(&["HGET", &bn, &format!("b{}", 2 * MANY - 2)]),
+    ];
+    let staged = staged.map(|value| crate::scripts_bench::text(&value)).join(", ");
+    expect("staged", Ok(staged), &format!("{}, 0 1, {} 1", 2 * MANY - 1, 2 * MANY - 2))
+}
+
+fn idempotency(scripts: &Scripts) -> Result<(), String> {
+    let mut bench = Bench::new(scripts);
+    let key = [bench.key("t", ":r0")];
+    let mut step = |arguments: &str, wanted: &str| {
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        expect(arguments[0], bench.call_on("idempotency", &key, &arguments), wanted)?;
+        let left = crate::scripts_bench::text(&bench.run(&["PTTL", &key[0]]));
+        if left == "-1" { Err("it stays for ever".to_owned()) } else { Ok(left) }
+    };
+    step("keep 00 ff:early 60000", "{0}")?;
+    step("claim 00 ff 60000", "{0}")?;
+    step("claim m2 ff 60000", "{1}")?;
+    step("claim m2 00 60000", "{2}")?;
+    step("keep m2 ff:stolen 60000", "{0}")?;
+    step("drop m2", "{0}")?;
+    step("claim m2 ff 60000", "{1}")?;
+    step("drop 00", "{0}")?;
+    step("claim m3 ff 60000", "{0}")?;
+    step("keep m3 ff:answer 600000", "{0}")?;
+    step("claim m4 ff 60000", "{3 answer}")?;
+    step("claim m4 00 60000", "{2}")?;
+    step("keep m3 ff:other 60000", "{0}")?;
+    step("drop m3", "{0}")?;
+    step("drop ff", "{0}")?;
+    let left = step("claim m4 ff 60000", "{3 answer}")?;
+    match left.parse::<i64>() {
+        Ok(left) if left > 60_000 => Ok(()),
+        _ => Err(format!("the answer is kept for {left} ms")),
+    }
+}

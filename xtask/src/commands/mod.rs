@@ -1,0 +1,8 @@
+//! One file per command of `cargo xtask`.
+
+pub(crate) mod bench;
+pub(crate) mod check;
+mod demo;
+pub(crate) mod fault_points;
+pub(crate) mod run;
+pub(crate) mod test;

@@ -1,0 +1,64 @@
+//! Just enough HTTP/1.1 to ask a service on this machine.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// An answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// The status code.
+    pub(crate) status: u16,
+    /// Everything after the head.
+    pub(crate) body: String,
+}
+
+/// Sends a GET.
+pub(crate) fn get(authority: &str, path: &str) -> Result<Answer> {
+    exchange(authority, &format!("GET {path} HTTP/1.1\r\n"), "")
+}
+
+/// Sends a POST of JSON with a bearer token.
+pub(crate) fn post(authority: &str, path: &str, token: &str, json: &str) -> Result<Answer> {
+    let head = format!(
+        "POST {path} HTTP/1.1\r\nAuthorization: Bearer {token}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n",
+        json.len()
+    );
+    exchange(authority, &head, json)
+}
+
+fn exchange(authority: &str, head: &str, body: &str) -> Result<Answer> {
+    let mut stream = TcpStream::connect(authority)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    let request = format!("{head}Host: {authority}\r\nConnection: close\r\n\r\n{body}");
+    stream.write_all(request.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    parsed(&String::from_utf8_lossy(&answer)).context("not an HTTP answer")
+}
+
+fn parsed(answer: &str) -> Option<Answer> {
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    let status = head.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    Some(Answer { status, body: body.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parsed;
+
+    #[test]
+    fn an_answer_is_status_and_body() -> anyhow::Result<()> {
+        let answer = parsed("HTTP/1.1 409 Conflict\r\nA: b\r\n\r\n{\"code\":\"sku_taken\"}");
+        let answer = answer.ok_or_else(|| anyhow::anyhow!("not parsed"))?;
+        assert_eq!(answer.status, 409);
+        assert!(answer.body.contains("sku_taken"));
+        assert!(parsed("nonsense").is_none());
+        Ok(())
+    }
+}

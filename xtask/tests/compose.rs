@@ -1,0 +1,62 @@
+//! `docker-compose.yml` is YAML, and starts the stores as `cargo xtask` does.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use xtask::servers::{INITDB_FLAGS, POSTGRES_FLAGS, REDIS_FLAGS};
+use yaml_rust2::{Yaml, YamlLoader};
+
+fn compose() -> Result<Yaml> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docker-compose.yml");
+    let text = std::fs::read_to_string(path)?;
+    YamlLoader::load_from_str(&text)?.into_iter().next().context("the compose file is empty")
+}
+
+fn words(list: &Yaml) -> Result<Vec<String>> {
+    let items = list.as_vec().context("not a list")?;
+    items.iter().map(|item| Ok(item.as_str().context("not a string")?.to_owned())).collect()
+}
+
+#[test]
+fn redis_has_the_flags_of_the_private_one() -> Result<()> {
+    let flags = REDIS_FLAGS.iter().flat_map(|(name, value)| [format!("--{name}"), (*value).into()]);
+    let expected: Vec<String> = ["redis-server".to_owned()].into_iter().chain(flags).collect();
+    assert_eq!(words(&compose()?["services"]["redis"]["command"])?, expected);
+    Ok(())
+}
+
+#[test]
+fn postgres_has_the_flags_of_the_private_one() -> Result<()> {
+    let compose = compose()?;
+    let postgres = &compose["services"]["postgres"];
+    let flags = POSTGRES_FLAGS
+        .iter()
+        .flat_map(|(name, value)| ["-c".to_owned(), format!("{name}={value}")]);
+    let expected: Vec<String> = ["postgres".to_owned()].into_iter().chain(flags).collect();
+    assert_eq!(words(&postgres["command"])?, expected);
+    let made = postgres["environment"]["POSTGRES_INITDB_ARGS"].as_str();
+    assert_eq!(made, Some(INITDB_FLAGS.join(" ").as_str()));
+    Ok(())
+}
+
+#[test]
+fn every_secret_must_be_given() -> Result<()> {
+    let compose = compose()?;
+    let services = compose["services"].as_hash().context("no services")?;
+    let mut secrets = 0;
+    for (_, service) in services {
+        let Some(environment) = service["environment"].as_hash() else {
+            continue;
+        };
+        for (name, value) in environment {
+            let name = name.as_str().context("a variable's name is not a string")?;
+            if name.contains("SECRET") || name.contains("PASSWORD") {
+                let value = value.as_str().context("a secret is not a string")?;
+                assert!(value.starts_with("${") && value.contains(":?"), "{name} has a default");
+                secrets += 1;
+            }
+        }
+    }
+    assert_eq!(secrets, 2);
+    Ok(())
+}
