@@ -317,7 +317,7 @@ impl Api {
 pub async fn until<F: Future<Output = bool>>(what: &str, wanted: impl Fn() -> F) {
     let begun = Instant::now();
     while !wanted().await {
-        assert!(begun.elapsed() < Duration::from_secs(10), "waited in vain: {what}");
+        assert!(begun.elapsed() < Duration::from_secs(30), "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

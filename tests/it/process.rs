@@ -104,7 +104,7 @@ impl ServiceProcess {
         let log = Log::new();
         let begun = Instant::now();
         let mut process = spawn(&stores.environment(more), &log);
-        let status = blocking(|| process.wait(Duration::from_secs(10)).unwrap());
+        let status = blocking(|| process.wait(Duration::from_secs(30)).unwrap());
         let stderr = fs::read_to_string(&log.err).unwrap();
         let status = status.unwrap_or_else(|| panic!("it serves: {stderr}"));
         End { code: status.code(), took: begun.elapsed(), stderr }
@@ -129,7 +129,7 @@ impl ServiceProcess {
     /// Waits for its end, however it comes.
     pub async fn ended(&self) -> End {
         let begun = Instant::now();
-        let status = blocking(|| self.process.lock().unwrap().wait(Duration::from_secs(15)));
+        let status = blocking(|| self.process.lock().unwrap().wait(Duration::from_secs(30)));
         let status = status.unwrap().unwrap();
         let stderr = fs::read_to_string(&self.log.err).unwrap();
         End { code: status.code(), took: begun.elapsed(), stderr }

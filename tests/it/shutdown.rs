@@ -8,7 +8,6 @@ use serde_json::json;
 
 use crate::app::{Stores, TestApp, until};
 use crate::process::ServiceProcess;
-use crate::proxy::Proxy;
 
 /// Nobody decides a pin for the one who made it while the test runs.
 const LATE: (&str, &str) = ("HOLDFAST__SWEEPER__PIN_GRACE", "60s");
@@ -18,30 +17,40 @@ async fn checkouts_in_flight_are_answered_before_a_service_that_was_told_to_stop
     let stores = Stores::fresh().await;
     let staying = TestApp::on(stores.clone(), &[LATE]).await;
     staying.product("PHONE", 20, json!({})).await;
-    let (proxy, slow) = Proxy::before_postgres(&stores).await;
-    let pool = ("HOLDFAST__DATABASE__POOL_SIZE", "12");
-    let leaving = ServiceProcess::start(&slow, &[LATE, pool]).await;
+    let patient = [
+        LATE,
+        ("HOLDFAST__SERVER__REQUEST_DEADLINE", "20s"),
+        ("HOLDFAST__SERVER__SHUTDOWN_TIMEOUT", "20s"),
+        ("HOLDFAST__DATABASE__STATEMENT_TIMEOUT", "15s"),
+        ("HOLDFAST__DATABASE__LOCK_TIMEOUT", "15s"),
+    ];
+    let leaving = ServiceProcess::start(&stores, &patient).await;
     let mut ids = Vec::new();
     for number in 0..10 {
-        ids.push((
-            format!("buyer-{number}"),
-            leaving.held(&format!("buyer-{number}"), "PHONE", 1).await,
-        ));
+        let user = format!("buyer-{number}");
+        let id = leaving.held(&user, "PHONE", 1).await;
+        ids.push((user, id));
     }
-    // Opens the connections, and makes the price known, so that the delay falls on the decision.
-    let warm = leaving.held("warm", "PHONE", 1).await;
-    leaving.checkout("warm", &warm).await.expect(201);
-    proxy.delay(Duration::from_millis(40));
+    // No decision can be written before the service was told to stop, and all have been asked for by then.
+    let lock = stores.postgres().await;
+    lock.batch_execute("begin; select from sku_stock for update").await.unwrap();
 
     let checkouts = ids.iter().map(|(user, id)| leaving.checkout(user, id));
     let checkouts = futures_util::future::join_all(checkouts);
     let stop = async {
-        until("checkouts are under way", || async {
-            let (_, first) = &ids[0];
-            staying.reservation(first).await.expect(200)["status"] == "confirming"
+        for (_, id) in &ids {
+            until("the checkout is under way", || async {
+                staying.reservation(id).await.expect(200)["status"] == "confirming"
+            })
+            .await;
+        }
+        leaving.signal(Signal::TERM);
+        let address = leaving.url.strip_prefix("http://").unwrap();
+        until("nobody is let in any more", || async {
+            tokio::net::TcpStream::connect(address).await.is_err()
         })
         .await;
-        leaving.signal(Signal::TERM);
+        lock.batch_execute("rollback").await.unwrap();
     };
     let (answers, ()) = tokio::join!(checkouts, stop);
     for answer in answers {
@@ -50,7 +59,7 @@ async fn checkouts_in_flight_are_answered_before_a_service_that_was_told_to_stop
     let end = leaving.ended().await;
     assert_eq!(end.code, Some(0), "{end:?}");
     assert!(end.took < Duration::from_secs(10), "{end:?}");
-    assert_eq!(staying.stock("PHONE").await, (20, 9, 0, 11));
+    assert_eq!(staying.stock("PHONE").await, (20, 10, 0, 10));
 }
 
 #[tokio::test(flavor = "multi_thread")]
