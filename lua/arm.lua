@@ -6,13 +6,15 @@
 -- Until then the line stands on a short deadline, so that a crash in between gives it back by itself.
 -- Cost  O(log n).
 assert(#KEYS == 7 and #ARGV == 2, 'arm: arity')
-if not load_stock() then return { REBUILD } end
+local stock = load_stock()
+if not stock then return { REBUILD } end
 local now, rid, deadline = now_ms(), ARGV[1], tonumber(ARGV[2])
 local r = record(rid)
 if r and (r[STATE] == PINNED or r[STATE] == SOLD) then return { 0 } end
 if not r or r[STATE] ~= HELD or is_due(r, now) or deadline <= now then return { 1 } end
 r[DEADLINE] = deadline
 save_record(rid, r)
-redis.call('ZADD', D, deadline, rid)
+push(opened, deadline, rid)
+commit(stock)
 redis.call('SET', KEYS[7], r[TOKEN], 'PX', deadline - now)
 return { 0 }

@@ -25,6 +25,6 @@ if r[STATE] == HELD then
       redis.call('SET', KEYS[8], at, 'PX', at - now)
     end
   end
-  save_stock(stock)
+  commit(stock)
 end
 return { 0, table.concat(r, ' ') }

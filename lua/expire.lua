@@ -10,5 +10,4 @@ local stock = load_stock()
 if not stock then return { REBUILD } end
 local now = now_ms()
 local count, lag = reap(stock, now, tonumber(ARGV[1]))
-if count > 0 then save_stock(stock) end
 return { 0, count, lag, first_score(D), now }

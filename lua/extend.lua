@@ -16,7 +16,7 @@ if r[STATE] == PINNED then return { 4 } end
 if r[STATE] == END then return { 1, r[REASON] } end
 if is_due(r, now) then
   release(stock, rid, r, 'expired', 'clock', now)
-  save_stock(stock)
+  commit(stock)
   return { 1, 'expired' }
 end
 local count = tonumber(ARGV[3])
@@ -25,6 +25,7 @@ if tonumber(r[EXT]) ~= count then return { 5 } end
 local deadline = math.max(tonumber(r[DEADLINE]), tonumber(ARGV[4]))
 r[EXT], r[DEADLINE] = count + 1, deadline
 save_record(rid, r)
-redis.call('ZADD', D, deadline, rid)
+push(opened, deadline, rid)
+commit(stock)
 redis.call('SET', KEYS[7], r[TOKEN], 'PX', deadline - now)
 return { 0, deadline }

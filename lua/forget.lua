@@ -6,13 +6,15 @@
 -- A record that is live again (Redis went back in time) stays.
 -- Cost  O(rids log n).
 assert(#KEYS == 6 and #ARGV >= 1, 'forget: arity')
-if not load_stock() then return { REBUILD } end
+local stock = load_stock()
+if not stock then return { REBUILD } end
 local dropped = 0
 for _, rid in ipairs(ARGV) do
   local r = record(rid)
   redis.call('ZREM', G, rid)
   if r and (r[STATE] == SOLD or r[STATE] == END) then
     redis.call('HDEL', H, rid)
+    records[rid] = false
     local buyer = load_buyer(r[USER])
     if buyer.last == rid then
       buyer.last = '-'
@@ -21,4 +23,5 @@ for _, rid in ipairs(ARGV) do
     dropped = dropped + 1
   end
 end
+commit(stock)
 return { 0, dropped }

@@ -16,7 +16,7 @@ if r[STATE] == SOLD then return { 3 } end
 if r[STATE] == END then return { 1, r[REASON] } end
 if is_due(r, now) then
   release(stock, rid, r, 'expired', 'clock', now)
-  save_stock(stock)
+  commit(stock)
   return { 1, 'expired' }
 end
 local expected = tonumber(ARGV[3])
@@ -24,6 +24,7 @@ if expected > 0 and expected ~= tonumber(r[QTY]) then return { 4, r[QTY] } end
 if r[STATE] == HELD then
   r[STATE] = PINNED
   save_record(rid, r)
+  commit(stock)
   redis.call('ZREM', D, rid)
   redis.call('ZADD', P, now, rid)
   redis.call('DEL', KEYS[7])

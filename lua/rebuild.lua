@@ -110,9 +110,11 @@ for rid, want in pairs(restored) do
   redis.call('ZREM', G, rid)
   count(rid, r)
 end
+local to_records, records_done = writer('HSET', H)
 for rid, r in pairs(changed) do
-  if r then save_record(rid, r) else redis.call('HDEL', H, rid) end
+  if r then to_records(rid, table.concat(r, ' ')) else redis.call('HDEL', H, rid) end
 end
+records_done()
 due_done()
 pins_done()
 

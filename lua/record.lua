@@ -23,12 +23,26 @@ local function unpack_fields(packed)
   return fields
 end
 
-local function record(rid)
-  local packed = redis.call('HGET', H, rid)
-  return packed and unpack_fields(packed)
+-- What this call has read, by id and by user (false: there is none), and what it has changed. Both are written by
+-- `commit`, in as few calls as there are keys: a batch costs little more than one, and a call that fails has done
+-- nothing.
+local records, buyers = {}, {}
+local changed_records, changed_buyers, opened, closed, ended = {}, {}, {}, {}, {}
+
+local function push(list, first, second)
+  list[#list + 1] = first
+  list[#list + 1] = second
 end
 
-local function save_record(rid, r) redis.call('HSET', H, rid, table.concat(r, ' ')) end
+local function record(rid)
+  if records[rid] == nil then
+    local packed = redis.call('HGET', H, rid)
+    records[rid] = packed and unpack_fields(packed)
+  end
+  return records[rid]
+end
+
+local function save_record(rid, r) records[rid], changed_records[rid] = r, r end
 
 -- The counters, or nil when this SKU must be rebuilt first: Redis does not have it, or it was closed because Redis
 -- may have gone back in time.
@@ -39,34 +53,49 @@ local function load_stock()
   return { epoch = f[1], avail = avail, held = held, sold = sold }
 end
 
-local function save_stock(stock)
-  redis.call('HSET', S, 'avail', stock.avail, 'held', stock.held, 'sold', stock.sold)
-end
-
 -- A buyer: slot (the one live hold of kind n, or -), live units, bought (only grows), back (only grows), and last
 -- (the hold that ended last, or -, as long as its tombstone stands).
-local function load_buyer(user)
-  local packed = redis.call('HGET', B, user)
-  if not packed then return { slot = '-', live = 0, bought = 0, back = 0, last = '-' } end
-  local f = unpack_fields(packed)
-  return { slot = f[1], live = tonumber(f[2]), bought = tonumber(f[3]), back = tonumber(f[4]), last = f[5] }
+local function unpack_buyer(packed)
+  local f = packed and unpack_fields(packed) or { '-', 0, 0, 0, '-' }
+  return { slot = f[1], live = f[2], bought = f[3], back = f[4], last = f[5] }
 end
+
+local function load_buyer(user)
+  buyers[user] = buyers[user] or unpack_buyer(redis.call('HGET', B, user))
+  return buyers[user]
+end
+
+local function save_buyer(user, b) changed_buyers[user] = b end
 
 local function pack_buyer(b) return table.concat({ b.slot, b.live, b.bought, b.back, b.last }, ' ') end
 
-local function save_buyer(user, b)
-  if b.slot == '-' and b.live == 0 and b.bought == 0 and b.back == 0 and b.last == '-' then
-    redis.call('HDEL', B, user)
-  else
-    redis.call('HSET', B, user, pack_buyer(b))
+local function send(command, key, arguments)
+  if #arguments > 0 then redis.call(command, key, unpack(arguments)) end
+end
+
+-- Counters change only where records do.
+local function commit(stock)
+  local packed, kept, dropped = {}, {}, {}
+  for rid, r in pairs(changed_records) do push(packed, rid, table.concat(r, ' ')) end
+  for user, b in pairs(changed_buyers) do
+    local entry = pack_buyer(b)
+    if entry == '- 0 0 0 -' then push(dropped, user) else push(kept, user, entry) end
   end
+  send('HSET', H, packed)
+  send('HSET', B, kept)
+  send('HDEL', B, dropped)
+  send('ZADD', D, opened)
+  send('ZREM', D, closed)
+  send('ZREM', P, closed)
+  send('ZADD', G, ended)
+  if #packed > 0 then redis.call('HSET', S, 'avail', stock.avail, 'held', stock.held, 'sold', stock.sold) end
+  changed_records, changed_buyers, opened, closed, ended = {}, {}, {}, {}, {}
 end
 
 -- The end of a live record's life, whichever it is: out of both indexes, into the tombstones.
 local function close(rid, r, state, reason, actor, now)
-  redis.call('ZREM', D, rid)
-  redis.call('ZREM', P, rid)
-  redis.call('ZADD', G, now, rid)
+  push(closed, rid)
+  push(ended, now, rid)
   r[STATE], r[EMAIL], r[REASON], r[ENDED], r[ACTOR] = state, '-', reason, now, actor
   save_record(rid, r)
 end
@@ -104,6 +133,7 @@ local function reap(stock, now, limit)
       redis.call('ZREM', D, rid)
     end
   end
+  commit(stock)
   return count, lag
 end
 

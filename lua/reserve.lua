@@ -1,7 +1,8 @@
 #!lua
 -- Holds units of one SKU for each request of a batch; every request gets its own answer.
 -- KEYS  the six, then per request: timer t, churn c
--- ARGV  default ttl ms, churn tolerance ms (0 = off), then per request:
+-- ARGV  default ttl ms, churn tolerance ms (0 = off), 1 if this call may have run before (its answer was lost), then
+--       per request:
 --       rid, token, user, quantity, ttl ms (0 = the product's), lines (- or SKUs or @), short ttl ms (0 = none), email (or -)
 -- Reply {0, now, earliest deadline, answer …} or {REBUILD}; an answer is
 --       {0 created | 1 standing, rid, quantity, deadline, created, state, ttl ms} {2 already held, rid}
@@ -10,12 +11,12 @@
 -- Keeps INV2, INV10 (refuses only after due holds were reaped) and one live hold per buyer.
 -- Cost  O(log n) a request, and at most 32 reaped holds for each that would be refused.
 -- Long, because all that may refuse a hold must be asked in the call that makes it.
-local FIELDS, FIRST = 8, 2
+local FIELDS, FIRST = 8, 3
 assert(#KEYS >= 8 and (#KEYS - 6) % 2 == 0 and #ARGV == FIRST + FIELDS * (#KEYS - 6) / 2, 'reserve: arity')
 local stock = load_stock()
 if not stock then return { REBUILD } end
 local now = now_ms()
-local default_ttl, tolerance = tonumber(ARGV[1]), tonumber(ARGV[2])
+local default_ttl, tolerance, again = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == '1'
 local terms = redis.call('HMGET', S, 'ttl_ms', 'cap', 'opens_at', 'closes_at', 'sale')
 local ttl_most, cap = tonumber(terms[1]), tonumber(terms[2])
 if ttl_most == 0 then ttl_most = default_ttl end
@@ -38,10 +39,20 @@ local function refusal(buyer, delta)
   if stock.avail < delta then return { 3, math.max(0, stock.avail), first_score(D) } end
 end
 
-local function churn_refusal(churn_key)
-  if tolerance == 0 then return nil end
-  local ahead = tonumber(redis.call('GET', churn_key) or 0) - now - tolerance
+local churn_keys, churned = {}, {}
+for k = 8, #KEYS, 2 do push(churn_keys, KEYS[k]) end
+if tolerance > 0 then churned = redis.call('MGET', unpack(churn_keys)) end
+
+local function churn_refusal(i)
+  local ahead = tonumber(churned[i] or 0) - now - tolerance
   if ahead > 0 then return { 9, ahead } end
+end
+
+-- Formatting a number costs as much as writing it, and those of a batch are mostly the same.
+local texts = {}
+local function text(number)
+  texts[number] = texts[number] or string.format('%d', number)
+  return texts[number]
 end
 
 local ttl_granted = 0
@@ -52,11 +63,10 @@ end
 
 -- Changes the quantity of a hold that stands; its deadline and token stay.
 local function move(rid, r, qty)
-  local delta = qty - tonumber(r[QTY])
+  local delta, buyer = qty - tonumber(r[QTY]), load_buyer(r[USER])
   if delta ~= 0 then
-    local refused = delta > 0 and refusal(load_buyer(r[USER]), delta)
+    local refused = delta > 0 and refusal(buyer, delta)
     if refused then return refused end
-    local buyer = load_buyer(r[USER])
     stock.avail, stock.held, buyer.live = stock.avail - delta, stock.held + delta, buyer.live + delta
     save_buyer(r[USER], buyer)
     r[QTY] = qty
@@ -65,27 +75,28 @@ local function move(rid, r, qty)
   return standing(1, rid, r)
 end
 
-local function create(timer, rid, token, user, qty, ttl, lines, email)
-  local refused = refusal(load_buyer(user), qty)
+local function create(timer, rid, token, user, buyer, qty, ttl, lines, email)
+  local refused = refusal(buyer, qty)
   if refused then return refused end
-  local buyer = load_buyer(user)
-  local r = { HELD, 'n', qty, token, now + ttl, now, 0, cap, lines, user, email }
+  local deadline = text(now + ttl)
+  local r = { HELD, 'n', text(qty), token, deadline, text(now), '0', terms[2], lines, user, email }
   stock.avail, stock.held = stock.avail - qty, stock.held + qty
   buyer.slot, buyer.live = rid, buyer.live + qty
   save_buyer(user, buyer)
   save_record(rid, r)
-  redis.call('ZADD', D, now + ttl, rid)
-  redis.call('SET', timer, token, 'PX', ttl)
+  push(opened, deadline, rid)
+  redis.call('SET', timer, token, 'PX', text(ttl))
   return standing(0, rid, r)
 end
 
-local function reserve(timer, churn_key, rid, token, user, qty, ttl, lines, short, email)
+local function reserve(i, timer, rid, token, user, qty, ttl, lines, short, email)
   if ttl == 0 then ttl = ttl_most end
   ttl_granted = ttl
-  local own = record(rid)
+  local own = again and record(rid)
   if own then return standing(0, rid, own) end
   if ttl > ttl_most then return { 8, ttl_most } end
-  local slot = load_buyer(user).slot
+  local buyer = load_buyer(user)
+  local slot = buyer.slot
   local r = slot ~= '-' and record(slot)
   if r and is_due(r, now) then release(stock, slot, r, 'expired', 'clock', now); r = nil end
   if r then
@@ -95,15 +106,15 @@ local function reserve(timer, churn_key, rid, token, user, qty, ttl, lines, shor
     return { 2, slot }
   end
   if short > 0 then ttl = short end
-  return churn_refusal(churn_key) or create(timer, rid, token, user, qty, ttl, lines, email)
+  return churn_refusal(i) or create(timer, rid, token, user, buyer, qty, ttl, lines, email)
 end
 
 local reply = { 0, now, 0 }
-for i = 0, (#KEYS - 6) / 2 - 1 do
-  local a, k = FIRST + i * FIELDS, 7 + i * 2
-  reply[4 + i] = reserve(KEYS[k], KEYS[k + 1], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4]),
+for i = 1, #churn_keys do
+  local a = FIRST + (i - 1) * FIELDS
+  reply[3 + i] = reserve(i, KEYS[5 + 2 * i], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4]),
     tonumber(ARGV[a + 5]), ARGV[a + 6], tonumber(ARGV[a + 7]), ARGV[a + 8])
 end
-save_stock(stock)
+commit(stock)
 reply[3] = first_score(D)
 return reply

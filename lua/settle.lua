@@ -13,12 +13,12 @@ local r = record(rid)
 if not r or (r[STATE] ~= HELD and r[STATE] ~= PINNED) then return { 2 } end
 if ARGV[2] ~= 'CONFIRMED' or ARGV[3] ~= r[TOKEN] then
   release(stock, rid, r, ARGV[5], ARGV[6], now)
-  save_stock(stock)
+  commit(stock)
   return { 1 }
 end
 local held, sold = tonumber(r[QTY]), tonumber(ARGV[4])
 stock.held, stock.sold, stock.avail = stock.held - held, stock.sold + sold, stock.avail + held - sold
 leave_buyer(rid, r, held, sold)
 close(rid, r, SOLD, 'confirmed', ARGV[6], now)
-save_stock(stock)
+commit(stock)
 return { 0 }

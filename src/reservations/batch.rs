@@ -1,6 +1,7 @@
 //! One script call for everybody who wants the same SKU at the same moment.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use futures_util::FutureExt;
 
@@ -43,7 +44,11 @@ impl Reservations {
     /// An answer that was lost on the way is asked for once more: each id is its run's own, so the script replays what
     /// it did for those it had done.
     async fn reserve_batch(&self, name: &Arc<Name>, wanted: &[Wanted]) -> Vec<Taken> {
-        let run = || self.ledger.reserve(name, wanted, self.rules(), self.shared.watch.now_ms());
+        let runs = AtomicU32::new(0);
+        let run = || {
+            let again = runs.fetch_add(1, Ordering::Relaxed) > 0;
+            self.ledger.reserve(name, wanted, self.rules(), self.shared.watch.now_ms(), again)
+        };
         let mut answer = self.on_sku(name, run).await;
         if answer.as_ref().is_err_and(|fault| fault.outcome() == Outcome::Unknown) {
             let again = self.on_sku(name, run).await;

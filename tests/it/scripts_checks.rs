@@ -20,7 +20,7 @@ const ARITIES: &[(&str, usize, usize)] = &[
     ("pin", 1, 3),
     ("read", 0, 1),
     ("rebuild", 1, 13),
-    ("reserve", 2, 10),
+    ("reserve", 2, 11),
     ("settle", 0, 6),
     ("stage", 1, 3),
 ];

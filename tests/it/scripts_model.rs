@@ -250,6 +250,11 @@ impl Model {
         }
     }
 
+    /// Whether there is a record of this id.
+    pub fn knows(&self, rid: &str) -> bool {
+        self.records.contains_key(rid)
+    }
+
     fn held(&self) -> i64 {
         self.records.values().filter(|r| r.live()).map(|r| r.qty).sum()
     }

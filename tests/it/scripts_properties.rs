@@ -1,6 +1,8 @@
 //! Random calls of the scripts, late, doubled and out of order, on a Redis that loses things: every reply and every key
 //! must be what the model says.
 
+use std::collections::BTreeSet;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{select, subsequence};
@@ -91,7 +93,10 @@ pub fn perform(bench: &mut Bench, model: &Model, op: &Op) -> Result<String, Stri
     match op {
         Op::Reserve { tolerance, wants } => {
             let keys = wants.iter().flat_map(|want| [timer(want.rid), churn(want.user)]);
-            let mut arguments = vec![DEFAULT_TTL.to_string(), tolerance.to_string()];
+            let ids: BTreeSet<&str> = wants.iter().map(|want| want.rid).collect();
+            let again = ids.len() < wants.len() || ids.iter().any(|rid| model.knows(rid));
+            let again = i32::from(again).to_string();
+            let mut arguments = vec![DEFAULT_TTL.to_string(), tolerance.to_string(), again];
             for want in wants {
                 let short = if want.lines == "-" { 0 } else { SHORT_TTL };
                 arguments.extend([

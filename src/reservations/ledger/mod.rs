@@ -70,12 +70,14 @@ impl Ledger {
     }
 
     /// Holds units of one SKU for each of `wanted`, in one round trip, and leaves the hint where each buyer has holds.
+    /// `again`: this very call may have run before.
     pub(super) async fn reserve(
         &self,
         name: &Name,
         wanted: &[Wanted],
         rules: Rules,
         now_ms: i64,
+        again: bool,
     ) -> Answer<Batch> {
         let sku = &name.sku;
         let more: Vec<String> = wanted
@@ -83,7 +85,7 @@ impl Ledger {
             .flat_map(|want| [self.keys.timer(sku, want.id), self.keys.churn(sku, &want.user)])
             .collect();
         let mut cmd = self.call(&lua::RESERVE, sku, &more);
-        cmd.arg(rules.default_ttl_ms).arg(rules.churn_tolerance_ms);
+        cmd.arg(rules.default_ttl_ms).arg(rules.churn_tolerance_ms).arg(i32::from(again));
         for want in wanted {
             cmd.arg(want.id.to_string())
                 .arg(&want.token)
