@@ -7,7 +7,7 @@ use uuid::Uuid;
 use crate::catalogue::Name;
 use crate::kernel::{Instant, OrderId, ProductId, Quantity, ReservationId, UserId};
 use crate::platform::{Fault, metrics as names};
-use crate::reservations::ledger::{Pin, PinnedRecord, Settled, Verdict};
+use crate::reservations::ledger::{Pin, PinnedRecord, Pinning, Settled, Verdict};
 use crate::reservations::query::Status;
 use crate::reservations::record::Lines;
 use crate::reservations::{EndError, Reservation, Reservations, store};
@@ -151,7 +151,7 @@ impl Reservations {
         user: &UserId,
         expected: Option<Quantity>,
     ) -> Result<Pin, Fault> {
-        let pin = self.on_sku(name, || self.ledger.pin(&name.sku, id, user, expected)).await?;
+        let pin = self.pin_one(name, Pinning { id, user: user.clone(), expected }).await?;
         let now_ms = self.shared.watch.now_ms();
         match &pin {
             Pin::Pinned(_) => self.shared.watch.of(name).pinned_at(now_ms),
@@ -223,14 +223,14 @@ impl Reservations {
         let line = decision.lines.iter().find(|line| line.product == name.id);
         let confirmed = decision.outcome == Outcome::Confirmed && line.is_some();
         let verdict = Verdict {
+            id: decision.id,
             confirmed,
-            token: line.map_or("-", |line| &line.token),
+            token: line.map_or_else(|| "-".to_owned(), |line| line.token.clone()),
             quantity: line.map_or(0, |line| line.quantity),
-            reason: decision.reason.as_deref().unwrap_or("aborted"),
+            reason: decision.reason.clone().unwrap_or_else(|| "aborted".to_owned()),
             actor: "service",
         };
-        let settled =
-            self.on_sku(name, || self.ledger.settle(&name.sku, decision.id, verdict)).await?;
+        let settled = self.settle_one(name, verdict).await?;
         self.shared.watch.of(name).ended_at(self.shared.watch.now_ms());
         match settled {
             Settled::Sold => metrics::counter!(names::ENDS, "end" => "confirmed").increment(1),

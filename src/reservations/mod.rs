@@ -33,6 +33,7 @@ use crate::kernel::Clock;
 use crate::platform::redis::{Redis, Via};
 use crate::platform::{Db, Fault, Outcome, Tasks};
 
+use batch::Batches;
 use ledger::{Ledger, Trouble};
 use rebuild::Rebuilder;
 use watch::Watch;
@@ -90,7 +91,7 @@ struct Shared {
 pub struct Reservations {
     shared: Arc<Shared>,
     ledger: Ledger,
-    reserving: Option<Arc<batch::Reserving>>,
+    batches: Option<Arc<Batches>>,
 }
 
 impl Reservations {
@@ -111,14 +112,14 @@ impl Reservations {
             redis: parts.redis,
             rebuilder,
         };
-        Self { shared: Arc::new(shared), ledger, reserving: None }
+        Self { shared: Arc::new(shared), ledger, batches: None }
     }
 
     /// The same reservations for a worker: over a way to Redis of its own, on which it gathers wishes into batches.
     pub fn over(&self, via: Via) -> Self {
         let ledger = Ledger::new(via, self.shared.redis.prefix());
-        let direct = Self { shared: self.shared.clone(), ledger, reserving: None };
-        Self { reserving: Some(direct.reserving()), ..direct }
+        let direct = Self { shared: self.shared.clone(), ledger, batches: None };
+        Self { batches: Some(Arc::new(Batches::new(&direct))), ..direct }
     }
 
     /// The catalogue that they sell from.

@@ -155,7 +155,7 @@ impl Reservations {
     pub(super) async fn live(&self, id: ReservationId) -> Result<Option<Live>, Fault> {
         let Some(home) = id.home() else { return Ok(None) };
         let Some(name) = self.shared.catalogue.by_id(home).await? else { return Ok(None) };
-        let (now_ms, record) = self.on_sku(&name, || self.ledger.read(&name.sku, id)).await?;
+        let (now_ms, record) = self.read_one(&name, id).await?;
         let Some(record) = record.filter(|record| !undone(record)) else { return Ok(None) };
         self.with_lines(id, name, record, now_ms).await.map(Some)
     }
@@ -172,7 +172,7 @@ impl Reservations {
             for sku in skus.iter().filter(|sku| **sku != home.sku) {
                 let missing = || Fault::internal("finding a product of a reservation");
                 let name = self.shared.catalogue.by_sku(sku).await?.ok_or_else(missing)?;
-                let (_, line) = self.on_sku(&name, || self.ledger.read(sku, id)).await?;
+                let (_, line) = self.read_one(&name, id).await?;
                 live.lines.extend(line.map(|line| (name, line)));
             }
         }

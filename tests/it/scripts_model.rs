@@ -25,6 +25,8 @@ pub enum Op {
         user: &'static str,
         expected: i64,
     },
+    /// Several of one kind in one call.
+    Batch(Vec<Op>),
     Settle {
         rid: &'static str,
         confirmed: bool,
@@ -83,6 +85,7 @@ impl Op {
             Self::Arm { .. } => "arm",
             Self::Pin { .. } => "pin",
             Self::Settle { .. } => "settle",
+            Self::Batch(ops) => return ops.first()?.script(),
             Self::Cancel { .. } => "cancel",
             Self::Extend { .. } => "extend",
             Self::Expire { .. } => "expire",
@@ -96,6 +99,24 @@ impl Op {
             Self::Rebuild(_) => "rebuild",
             Self::Pass(_) | Self::Plant { .. } | Self::Lose(_) => return None,
         })
+    }
+}
+
+/// The reply to a batch whose requests alone would be replied to so.
+fn several(batch: &Op, replies: &[String]) -> String {
+    let mut answers = replies.join(" ");
+    if batch.script() == Some("settle") {
+        answers = answers.replace(['{', '}'], "");
+    }
+    format!("{{0 {answers}}}")
+}
+
+/// What of the reply to a batch of one is the answer.
+pub fn only(batch: &Op, reply: &str) -> String {
+    match reply.strip_prefix("{0 ").and_then(|rest| rest.strip_suffix('}')) {
+        Some(answer) if batch.script() == Some("settle") => format!("{{{answer}}}"),
+        Some(answer) => answer.to_owned(),
+        None => reply.to_owned(),
     }
 }
 
@@ -382,6 +403,10 @@ impl Model {
             }
             Op::Arm { rid, ms } => self.arm(rid, now + ms),
             Op::Pin { rid, user, expected } => self.pin(rid, user, *expected),
+            Op::Batch(ops) => {
+                let replies: Vec<String> = ops.iter().map(|op| self.apply(op)).collect();
+                if self.open { several(op, &replies) } else { replies[0].clone() }
+            }
             Op::Settle { rid, confirmed, token, qty } => {
                 self.settle(rid, *confirmed, &secret(rid, *token), *qty)
             }

@@ -329,7 +329,7 @@ const MUTANTS: &[Mutant] = &[
     ("reserve", "return churn_refusal(i) or create", "return create", "churn"),
     ("reserve", "if tolerance > 0 then churned", "churned", "churn may be off"),
     ("reserve", "commit(stock)\n", "", "INV2"),
-    ("pin", "if not r or r[USER] ~= ARGV[2] then", "if not r then", "INV8: the owner"),
+    ("pin", "if not r or r[USER] ~= user then", "if not r then", "INV8: the owner"),
     ("pin", "if is_due(r, now) then", "if false then", "410 after the deadline"),
     (
         "pin",
@@ -359,14 +359,14 @@ const MUTANTS: &[Mutant] = &[
     ),
     (
         "settle",
-        "if ARGV[2] ~= 'CONFIRMED' or ARGV[3] ~= r[TOKEN] then",
-        "if ARGV[2] ~= 'CONFIRMED' then",
+        "if outcome ~= 'CONFIRMED' or token ~= r[TOKEN] then",
+        "if outcome ~= 'CONFIRMED' then",
         "T1: the token",
     ),
     (
         "settle",
-        "if ARGV[2] ~= 'CONFIRMED' or ARGV[3] ~= r[TOKEN] then",
-        "if ARGV[3] ~= r[TOKEN] then",
+        "if outcome ~= 'CONFIRMED' or token ~= r[TOKEN] then",
+        "if token ~= r[TOKEN] then",
         "the outcome",
     ),
     ("settle", "stock.avail + held - sold", "stock.avail", "the decision's quantity"),

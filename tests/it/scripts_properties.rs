@@ -9,7 +9,9 @@ use proptest::sample::{select, subsequence};
 use proptest::test_runner::{Config, TestRunner};
 
 use crate::scripts_bench::{Bench, Dump, RIDS, Scripts, USERS};
-use crate::scripts_model::{DEFAULT_TTL, Loss, Model, Op, Rebuild, SHORT_TTL, Want, email, secret};
+use crate::scripts_model::{
+    DEFAULT_TTL, Loss, Model, Op, Rebuild, SHORT_TTL, Want, email, only, secret,
+};
 
 /// The bench's first moment.
 const NOW: i64 = 1_800_000_000_000;
@@ -113,10 +115,34 @@ pub fn perform(bench: &mut Bench, model: &Model, op: &Op) -> Result<String, Stri
             bench.call("reserve", &keys.collect::<Vec<_>>(), &arguments)
         }
         Op::Arm { rid, ms } => call!("arm", [timer(rid)], rid, now + ms),
-        Op::Pin { rid, user, expected } => call!("pin", [timer(rid)], rid, user, expected),
-        Op::Settle { rid, confirmed, token, qty } => {
-            let outcome = if *confirmed { "CONFIRMED" } else { "ABORTED" };
-            call!("settle", [], rid, outcome, secret(rid, *token), qty, "told", "tester")
+        Op::Pin { .. } | Op::Settle { .. } => {
+            let batch = Op::Batch(vec![op.clone()]);
+            perform(bench, model, &batch).map(|reply| only(&batch, &reply))
+        }
+        Op::Batch(ops) => {
+            let (mut keys, mut arguments) = (Vec::new(), Vec::new());
+            for op in ops {
+                match op {
+                    Op::Pin { rid, user, expected } => {
+                        keys.push(timer(rid));
+                        arguments.extend([
+                            (*rid).to_owned(),
+                            (*user).to_owned(),
+                            expected.to_string(),
+                        ]);
+                    }
+                    Op::Settle { rid, confirmed, token, qty } => arguments.extend([
+                        (*rid).to_owned(),
+                        if *confirmed { "CONFIRMED" } else { "ABORTED" }.to_owned(),
+                        secret(rid, *token),
+                        qty.to_string(),
+                        "told".to_owned(),
+                        "tester".to_owned(),
+                    ]),
+                    other => unreachable!("{other:?} has no batches"),
+                }
+            }
+            bench.call(op.script().unwrap(), &keys, &arguments)
         }
         Op::Cancel { rid, user, interval } => {
             let keys = [timer(rid), churn(user)];
@@ -315,7 +341,10 @@ fn a_rebuild() -> impl Strategy<Value = Rebuild> {
 
 fn op() -> impl Strategy<Value = Op> {
     let reserve = (select(vec![0, 60_000_i64]), vec(want(), 1..4));
-    let settle = (rid(), any::<bool>(), token(), 1..4_i64);
+    let pin =
+        (rid(), user(), 0..4_i64).prop_map(|(rid, user, expected)| Op::Pin { rid, user, expected });
+    let settle = (rid(), any::<bool>(), token(), 1..4_i64)
+        .prop_map(|(rid, confirmed, token, qty)| Op::Settle { rid, confirmed, token, qty });
     let loss = select(vec![
         Loss::Ready,
         Loss::Stock,
@@ -330,8 +359,8 @@ fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         16 => reserve.prop_map(|(tolerance, wants)| Op::Reserve { tolerance, wants }),
         3 => (rid(), select(vec![-1, 0, 400_000_i64])).prop_map(|(rid, ms)| Op::Arm { rid, ms }),
-        9 => (rid(), user(), 0..4_i64).prop_map(|(rid, user, expected)| Op::Pin { rid, user, expected }),
-        8 => settle.prop_map(|(rid, confirmed, token, qty)| Op::Settle { rid, confirmed, token, qty }),
+        9 => vec(pin, 1..4).prop_map(Op::Batch),
+        8 => vec(settle, 1..4).prop_map(Op::Batch),
         6 => (rid(), user(), select(vec![0, 60_000, 120_000_i64]))
             .prop_map(|(rid, user, interval)| Op::Cancel { rid, user, interval }),
         4 => (rid(), user(), 0..3_i64, select(vec![1_000, 900_000_i64]))

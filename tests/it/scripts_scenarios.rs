@@ -118,6 +118,25 @@ fn reserving() -> Vec<Scenario> {
             vec![Op::Reserve { tolerance: 0, wants: batch }],
         ),
         (
+            "each of several confirms gets its own answer",
+            vec![
+                hold("r0", "u0", 1),
+                hold("r1", "u1", 2),
+                hold_for("r2", "u2", 1, MINUTE),
+                Op::Pass(MINUTE),
+                Op::Batch(vec![
+                    expect("r0", "u0", 1),
+                    pin("r1", "u1"),
+                    pin("r2", "u2"),
+                    pin("r0", "u1"),
+                    expect("r1", "u1", 1),
+                    pin("r0", "u0"),
+                ]),
+                Op::Batch(vec![sell("r0", 1), abort("r1"), sell("r0", 1), sell("r2", 1)]),
+                Op::Audit,
+            ],
+        ),
+        (
             "a TTL is the product's, at most",
             vec![
                 hold_for("r0", "u0", 1, DEFAULT_TTL + 1),

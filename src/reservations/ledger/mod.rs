@@ -11,13 +11,13 @@ use crate::platform::lua::Script;
 use crate::platform::redis::{Via, is_broken_data};
 use crate::platform::{Fault, lua, metrics as names};
 use crate::reservations::keys::Keys;
-use replies::{Reply, reserved, unreadable};
+use replies::{Reply, pinned, reserved, unreadable};
 
-use crate::reservations::record::{Record, parse_lines};
+use crate::reservations::record::Record;
 pub use replies::Audit;
 pub(super) use replies::{
-    Answer, Batch, Cancelled, Expired, Extended, Pin, PinnedRecord, Reserved, Rules, Settled,
-    Standing, Trouble, Verdict, Wanted,
+    Answer, Batch, Cancelled, Expired, Extended, Pin, PinnedRecord, Pinning, Reserved, Rules,
+    Settled, Standing, Trouble, Verdict, Wanted,
 };
 
 /// How long the hint where a buyer has holds outlives the last one: longer than any hold.
@@ -97,10 +97,9 @@ impl Ledger {
         let hints = self.send_hints(name, wanted, now_ms);
         let ((), reply) = futures_util::join!(hints, self.run(&lua::RESERVE, &cmd));
         let reply = reply?;
-        let answers = (3..reply.len())
-            .map(|at| reserved(&reply.nested(at)?))
-            .collect::<Result<_, Fault>>()?;
-        Ok(Batch { now_ms: reply.int(1)?, earliest_ms: reply.int(2)?, answers })
+        let (now_ms, earliest_ms) = (reply.int(1)?, reply.int(2)?);
+        let answers = reply.nested(3).map(|answer| reserved(&answer?));
+        Ok(Batch { now_ms, earliest_ms, answers: answers.collect::<Result<_, Fault>>()? })
     }
 
     /// The hint goes out in the same flush as the script that follows it; a hint that is lost only makes a listing
@@ -149,51 +148,32 @@ impl Ledger {
         Ok(self.run(&lua::ARM, &cmd).await?.status()? == 0)
     }
 
-    pub(super) async fn pin(
-        &self,
-        sku: &Sku,
-        id: ReservationId,
-        user: &UserId,
-        expected: Option<Quantity>,
-    ) -> Answer<Pin> {
-        let mut cmd = self.call(&lua::PIN, sku, &[self.keys.timer(sku, id)]);
-        cmd.arg(id.to_string()).arg(user.as_str()).arg(expected.map_or(0, Quantity::get));
+    pub(super) async fn pin(&self, sku: &Sku, pins: &[Pinning]) -> Answer<Vec<Pin>> {
+        let timers: Vec<String> = pins.iter().map(|pin| self.keys.timer(sku, pin.id)).collect();
+        let mut cmd = self.call(&lua::PIN, sku, &timers);
+        for pin in pins {
+            cmd.arg(pin.id.to_string()).arg(pin.user.as_str());
+            cmd.arg(pin.expected.map_or(0, Quantity::get));
+        }
         let reply = self.run(&lua::PIN, &cmd).await?;
-        Ok(match reply.status()? {
-            0 => Pin::Pinned(PinnedRecord {
-                token: reply.text(1)?,
-                epoch: reply.int(2)?,
-                quantity: reply.quantity(3)?,
-                cap: reply.int(4)?,
-                lines: parse_lines(&reply.text(5)?).ok_or_else(unreadable)?,
-                created_ms: reply.int(6)?,
-                deadline_ms: reply.int(7)?,
-                email: Some(reply.text(8)?).filter(|email| email != "-"),
-            }),
-            1 => Pin::Gone,
-            2 => Pin::Absent,
-            3 => Pin::Sold,
-            4 => Pin::OtherQuantity,
-            _ => return Err(unreadable().into()),
-        })
+        Ok(reply.nested(1).map(|answer| pinned(&answer?)).collect::<Result<_, Fault>>()?)
     }
 
-    pub(super) async fn settle(
-        &self,
-        sku: &Sku,
-        id: ReservationId,
-        verdict: Verdict<'_>,
-    ) -> Answer<Settled> {
+    pub(super) async fn settle(&self, sku: &Sku, verdicts: &[Verdict]) -> Answer<Vec<Settled>> {
         let mut cmd = self.call(&lua::SETTLE, sku, &[]);
-        let outcome = if verdict.confirmed { "CONFIRMED" } else { "ABORTED" };
-        cmd.arg(id.to_string()).arg(outcome).arg(verdict.token).arg(verdict.quantity);
-        cmd.arg(verdict.reason).arg(verdict.actor);
-        match self.run(&lua::SETTLE, &cmd).await?.status()? {
+        for verdict in verdicts {
+            let outcome = if verdict.confirmed { "CONFIRMED" } else { "ABORTED" };
+            cmd.arg(verdict.id.to_string()).arg(outcome);
+            cmd.arg(&verdict.token).arg(verdict.quantity).arg(&verdict.reason).arg(verdict.actor);
+        }
+        let reply = self.run(&lua::SETTLE, &cmd).await?;
+        let settled = (1..reply.len()).map(|at| match reply.int(at)? {
             0 => Ok(Settled::Sold),
             1 => Ok(Settled::Released),
             2 => Ok(Settled::Nothing),
-            _ => Err(unreadable().into()),
-        }
+            _ => Err(unreadable()),
+        });
+        Ok(settled.collect::<Result<_, Fault>>()?)
     }
 
     pub(super) async fn cancel(
@@ -284,21 +264,32 @@ impl Ledger {
         let mut cmd = self.call(&lua::CLAIM_PINS, sku, &[]);
         cmd.arg(grace_ms).arg(most);
         let reply = self.run(&lua::CLAIM_PINS, &cmd).await?;
-        let claimed = (3..reply.len()).map(|at| {
-            let pin = reply.nested(at)?;
+        let oldest_ms = reply.int(2)?;
+        let claimed = reply.nested(3).map(|pin| {
+            let pin = pin?;
             Ok((pin.parsed(0)?, pin.parsed(1)?))
         });
-        Ok((reply.int(2)?, claimed.collect::<Result<_, Fault>>()?))
+        Ok((oldest_ms, claimed.collect::<Result<_, Fault>>()?))
     }
 
     /// Records as they stand, with Redis's time.
-    pub(super) async fn read(&self, sku: &Sku, id: ReservationId) -> Answer<(i64, Option<Record>)> {
+    pub(super) async fn read(
+        &self,
+        sku: &Sku,
+        ids: &[ReservationId],
+    ) -> Answer<Vec<(i64, Option<Record>)>> {
         let mut cmd = self.call(&lua::READ, sku, &[]);
-        cmd.arg(id.to_string());
+        for id in ids {
+            cmd.arg(id.to_string());
+        }
         let reply = self.run(&lua::READ, &cmd).await?;
-        let packed = reply.text(2)?;
-        let record = if packed.is_empty() { None } else { Some(Record::parse(&packed)?) };
-        Ok((reply.int(1)?, record))
+        let now_ms = reply.int(1)?;
+        let records = (2..reply.len()).map(|at| {
+            let packed = reply.str(at)?;
+            let record = if packed.is_empty() { None } else { Some(Record::parse(packed)?) };
+            Ok((now_ms, record))
+        });
+        Ok(records.collect::<Result<_, Fault>>()?)
     }
 
     /// The live hold of a buyer, or the one that ended last while its tombstone stands.

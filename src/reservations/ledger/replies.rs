@@ -4,7 +4,7 @@ use redis::{FromRedisValue, Value};
 
 use crate::kernel::{Quantity, ReservationId, UserId};
 use crate::platform::Fault;
-use crate::reservations::record::{Lines, Record, State, parse_state};
+use crate::reservations::record::{Lines, Record, State, parse_lines, parse_state};
 
 /// What every script answers when its SKU must be rebuilt first.
 const REBUILD: i64 = 100;
@@ -94,7 +94,15 @@ pub(in crate::reservations) struct PinnedRecord {
     pub(in crate::reservations) email: Option<String>,
 }
 
-/// The answer of `pin`.
+/// One request of a batch to `pin`.
+#[derive(Clone, Debug)]
+pub(in crate::reservations) struct Pinning {
+    pub(in crate::reservations) id: ReservationId,
+    pub(in crate::reservations) user: UserId,
+    pub(in crate::reservations) expected: Option<Quantity>,
+}
+
+/// One answer of `pin`.
 #[derive(Debug)]
 pub(in crate::reservations) enum Pin {
     Pinned(PinnedRecord),
@@ -124,7 +132,7 @@ pub(in crate::reservations) enum Extended {
     Meanwhile,
 }
 
-/// The answer of `settle`.
+/// One answer of `settle`.
 #[derive(Debug, PartialEq, Eq)]
 pub(in crate::reservations) enum Settled {
     Sold,
@@ -175,13 +183,14 @@ pub struct Audit {
 }
 
 /// A decision, as `settle` applies it to one line.
-#[derive(Clone, Copy, Debug)]
-pub(in crate::reservations) struct Verdict<'a> {
+#[derive(Clone, Debug)]
+pub(in crate::reservations) struct Verdict {
+    pub(in crate::reservations) id: ReservationId,
     pub(in crate::reservations) confirmed: bool,
-    pub(in crate::reservations) token: &'a str,
+    pub(in crate::reservations) token: String,
     pub(in crate::reservations) quantity: i64,
-    pub(in crate::reservations) reason: &'a str,
-    pub(in crate::reservations) actor: &'a str,
+    pub(in crate::reservations) reason: String,
+    pub(in crate::reservations) actor: &'static str,
 }
 
 pub(super) fn unreadable() -> Fault {
@@ -196,7 +205,7 @@ pub(super) fn reserved(reply: &Reply) -> Result<Reserved, Fault> {
             quantity: reply.quantity(2)?,
             deadline_ms: reply.int(3)?,
             created_ms: reply.int(4)?,
-            state: parse_state(&reply.text(5)?).ok_or_else(unreadable)?,
+            state: parse_state(reply.str(5)?).ok_or_else(unreadable)?,
             ttl_ms: reply.int(6)?,
         }),
         2 => Reserved::AlreadyHeld(reply.parsed(1)?),
@@ -246,8 +255,18 @@ impl Reply {
         Quantity::try_from(self.int(at)?).map_err(|error| unreadable().because(error))
     }
 
+    pub(super) fn str(&self, at: usize) -> Result<&str, Fault> {
+        match self.value(at)? {
+            Value::BulkString(bytes) => {
+                std::str::from_utf8(bytes).map_err(|error| unreadable().because(error))
+            }
+            Value::SimpleString(text) => Ok(text),
+            _ => Err(unreadable()),
+        }
+    }
+
     pub(super) fn text(&self, at: usize) -> Result<String, Fault> {
-        String::from_redis_value_ref(self.value(at)?).map_err(|error| unreadable().because(error))
+        self.str(at).map(str::to_owned)
     }
 
     /// A text that must be an id or a name.
@@ -255,13 +274,35 @@ impl Reply {
     where
         T: std::str::FromStr<Err = &'static str>,
     {
-        self.text(at)?.parse().map_err(|error| unreadable().because(error))
+        self.str(at)?.parse().map_err(|error| unreadable().because(error))
     }
 
-    pub(super) fn nested(&self, at: usize) -> Result<Self, Fault> {
-        match self.value(at)? {
-            Value::Array(values) => Ok(Self(values.clone())),
+    /// The arrays from this place on.
+    pub(super) fn nested(self, from: usize) -> impl Iterator<Item = Result<Self, Fault>> {
+        self.0.into_iter().skip(from).map(|value| match value {
+            Value::Array(values) => Ok(Self(values)),
             _ => Err(unreadable()),
-        }
+        })
     }
+}
+
+/// One answer of `pin`.
+pub(super) fn pinned(reply: &Reply) -> Result<Pin, Fault> {
+    Ok(match reply.status()? {
+        0 => Pin::Pinned(PinnedRecord {
+            token: reply.text(1)?,
+            epoch: reply.int(2)?,
+            quantity: reply.quantity(3)?,
+            cap: reply.int(4)?,
+            lines: parse_lines(reply.str(5)?).ok_or_else(unreadable)?,
+            created_ms: reply.int(6)?,
+            deadline_ms: reply.int(7)?,
+            email: Some(reply.text(8)?).filter(|email| email != "-"),
+        }),
+        1 => Pin::Gone,
+        2 => Pin::Absent,
+        3 => Pin::Sold,
+        4 => Pin::OtherQuantity,
+        _ => return Err(unreadable()),
+    })
 }
