@@ -144,7 +144,7 @@ impl Catalogue {
         if let Some(name) = self.by_sku.get(sku).await {
             return Ok(Some(name));
         }
-        Ok(self.remember(store::name_by_sku(&self.db, sku).await?).await)
+        Box::pin(async { Ok(self.remember(store::name_by_sku(&self.db, sku).await?).await) }).await
     }
 
     /// The product with this number. Asks Postgres once in the life of the process.
@@ -152,7 +152,7 @@ impl Catalogue {
         if let Some(name) = self.by_id.get(&id).await {
             return Ok(Some(name));
         }
-        Ok(self.remember(store::name_by_id(&self.db, id).await?).await)
+        Box::pin(async { Ok(self.remember(store::name_by_id(&self.db, id).await?).await) }).await
     }
 
     async fn remember(&self, name: Option<Name>) -> Option<Arc<Name>> {

@@ -155,7 +155,7 @@ fn parse_uuid(text: &str) -> Result<Uuid, &'static str> {
 /// The secret that ties a hold to the decision about it: 128 random bits, new for every run, never from a counter
 /// that could go back in time with Redis.
 pub fn hold_token() -> String {
-    format!("{:032x}", rand::random::<u128>())
+    format!("{:016x}", rand::random::<u64>())
 }
 
 /// A stock keeping unit: 1-64 of `A-Za-z0-9._-`, the first one alphanumeric. Unique for ever.

@@ -111,7 +111,8 @@ impl Reservations {
         let held = self.in_time(async {
             match hold.lines.as_slice() {
                 [(name, quantity)] => self.reserve_one(hold, name, *quantity).await,
-                _ => self.reserve_several(hold).await,
+                // Boxed: it is large, and would be carried along by every hold of one product.
+                _ => Box::pin(self.reserve_several(hold)).await,
             }
         });
         held.await.inspect(|held| {

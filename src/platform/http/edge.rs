@@ -1,6 +1,8 @@
 //! What every request meets first: the route normaliser, its id, the safety headers, and the last look at what goes
 //! out, so that each refusal is a problem document with the id of its request.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
@@ -10,6 +12,7 @@ use actix_web::http::header::{ALLOW, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::Next;
 use actix_web::{Error, HttpMessage, HttpResponse};
+use metrics::Histogram;
 
 use crate::platform::http::Problem;
 use crate::platform::http::extract::{RequestId, unreadable};
@@ -106,17 +109,25 @@ pub async fn edge<B: MessageBody + 'static>(
     Ok(response)
 }
 
+thread_local! {
+    /// Where each kind of answer is counted, found once by each worker: the recorder's own look-up takes a lock.
+    static HISTOGRAMS: RefCell<HashMap<(String, &'static str, StatusCode), Histogram>> =
+        RefCell::default();
+}
+
 /// Labels are the route's pattern and the status, never what the client wrote.
 fn measure<B>(response: &ServiceResponse<B>, begun: Instant) {
     let route = response.request().match_pattern().unwrap_or_else(|| "none".to_owned());
-    let (method, status) = (response.request().method(), response.status());
-    metrics::histogram!(
-        names::HTTP_SECONDS,
-        "route" => route,
-        "method" => method_name(method),
-        "status" => status.as_str().to_owned(),
-    )
-    .record(begun.elapsed());
+    let method = method_name(response.request().method());
+    HISTOGRAMS.with_borrow_mut(|known| {
+        let histogram = known.entry((route, method, response.status())).or_insert_with_key(
+            |(route, method, status)| {
+                let (route, status) = (route.clone(), status.as_str().to_owned());
+                metrics::histogram!(names::HTTP_SECONDS, "route" => route, "method" => *method, "status" => status)
+            },
+        );
+        histogram.record(begun.elapsed());
+    });
 }
 
 /// Clients may make up methods; a label may not grow with them.

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
 use std::str::FromStr;
+use std::task::Poll;
 use std::time::Duration;
 
 use actix_web::http::StatusCode;
@@ -85,7 +86,13 @@ fn unsupported_media_type() -> Problem {
 pub(super) async fn in_time(
     body: impl Future<Output = Result<Bytes, actix_web::Error>>,
 ) -> Result<Bytes, Problem> {
-    match tokio::time::timeout(PATIENCE, body).await {
+    let mut body = std::pin::pin!(body);
+    // Mostly it came with the head, and needs no timer.
+    let arrived = match futures_util::poll!(&mut body) {
+        Poll::Ready(body) => Ok(body),
+        Poll::Pending => tokio::time::timeout(PATIENCE, body).await,
+    };
+    match arrived {
         Ok(body) => body.map_err(|error| unreadable(&error)),
         Err(late) => {
             let detail = format!("the body did not arrive in {} s: {late}", PATIENCE.as_secs());
