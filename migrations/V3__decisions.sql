@@ -42,7 +42,7 @@ create index orders_by_user on orders (user_id, created_at desc);
 -- Name, price and SKU as they were when the order was made.
 create table order_items (
     order_id         uuid   not null references orders,
-    product_id       bigint not null references products,
+    product_id       bigint not null,
     sku              text   not null,
     name             text   not null,
     quantity         bigint not null,
