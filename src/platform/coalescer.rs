@@ -19,6 +19,8 @@ pub struct Limits {
     pub in_flight: usize,
     /// Most items of one key waiting; one more is refused at once.
     pub waiting: usize,
+    /// Most items waiting, whatever their keys.
+    pub total: usize,
 }
 
 type Flush<K, I, O> = dyn Fn(K, Vec<I>) -> BoxFuture<'static, Vec<O>> + Send + Sync;
@@ -33,11 +35,16 @@ struct Queue<I, O> {
     in_flight: usize,
 }
 
+struct Queues<K, I, O> {
+    by_key: HashMap<K, Queue<I, O>>,
+    waiting: usize,
+}
+
 /// Gathers items by key and sends them in batches; each item gets its own answer.
 pub struct Coalescer<K, I, O> {
     name: &'static str,
     limits: Limits,
-    queues: Mutex<HashMap<K, Queue<I, O>>>,
+    queues: Mutex<Queues<K, I, O>>,
     flush: Box<Flush<K, I, O>>,
 }
 
@@ -53,16 +60,21 @@ where
         limits: Limits,
         flush: impl Fn(K, Vec<I>) -> BoxFuture<'static, Vec<O>> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { name, limits, queues: Mutex::default(), flush: Box::new(flush) })
+        let queues = Mutex::new(Queues { by_key: HashMap::new(), waiting: 0 });
+        Arc::new(Self { name, limits, queues, flush: Box::new(flush) })
     }
 
     /// Refuses when one more item of this key would be refused.
     pub fn has_room(&self, key: &K) -> Result<(), Fault> {
-        match self.queues().get(key) {
-            Some(queue) if queue.waiting.len() >= self.limits.waiting => {
-                Err(Fault::overloaded(self.name))
-            }
-            _ => Ok(()),
+        self.room_in(&self.queues(), key)
+    }
+
+    fn room_in(&self, queues: &Queues<K, I, O>, key: &K) -> Result<(), Fault> {
+        let of_key = queues.by_key.get(key).map_or(0, |queue| queue.waiting.len());
+        if of_key < self.limits.waiting && queues.waiting < self.limits.total {
+            Ok(())
+        } else {
+            Err(Fault::overloaded(self.name))
         }
     }
 
@@ -84,11 +96,10 @@ where
     /// True when the submitter must start a batch.
     fn enqueue(&self, key: &K, waiting: Waiting<I, O>) -> Result<bool, Fault> {
         let mut queues = self.queues();
+        self.room_in(&queues, key)?;
+        queues.waiting += 1;
         let empty = || Queue { waiting: VecDeque::new(), in_flight: 0 };
-        let queue = queues.entry(key.clone()).or_insert_with(empty);
-        if queue.waiting.len() >= self.limits.waiting {
-            return Err(Fault::overloaded(self.name));
-        }
+        let queue = queues.by_key.entry(key.clone()).or_insert_with(empty);
         queue.waiting.push_back(waiting);
         let start = queue.in_flight < self.limits.in_flight;
         queue.in_flight += usize::from(start);
@@ -109,11 +120,12 @@ where
 
     fn next_batch(&self, key: &K) -> Option<(Vec<I>, Vec<oneshot::Sender<O>>)> {
         let mut queues = self.queues();
-        let queue = queues.get_mut(key)?;
-        let mut batch = (Vec::new(), Vec::new());
+        let queue = queues.by_key.get_mut(key)?;
+        let (mut batch, mut taken) = ((Vec::new(), Vec::new()), 0);
         while batch.0.len() < self.limits.batch
             && let Some(Waiting { item, answer }) = queue.waiting.pop_front()
         {
+            taken += 1;
             if !answer.is_closed() {
                 batch.0.push(item);
                 batch.1.push(answer);
@@ -122,14 +134,14 @@ where
         if batch.0.is_empty() {
             queue.in_flight -= 1;
             if queue.in_flight == 0 {
-                queues.remove(key);
+                queues.by_key.remove(key);
             }
-            return None;
         }
-        Some(batch)
+        queues.waiting -= taken;
+        (!batch.0.is_empty()).then_some(batch)
     }
 
-    fn queues(&self) -> MutexGuard<'_, HashMap<K, Queue<I, O>>> {
+    fn queues(&self) -> MutexGuard<'_, Queues<K, I, O>> {
         self.queues.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -152,7 +164,7 @@ mod tests {
         let (gate, batches) = (gate.clone(), batches.clone());
         Coalescer::new(
             "doubling",
-            Limits { batch: 4, in_flight: 1, waiting },
+            Limits { batch: 4, in_flight: 1, waiting, total: 100 },
             move |_, items: Vec<u32>| {
                 let (gate, batches) = (gate.clone(), batches.clone());
                 async move {
@@ -176,7 +188,8 @@ mod tests {
         let answers: Vec<u32> = answers.into_iter().map(Result::unwrap).collect();
         assert_eq!(answers, (0..9).map(|item| item * 2).collect::<Vec<_>>());
         assert_eq!(batches.load(Ordering::Relaxed), 3, "4 + 4 + 1");
-        assert!(coalescer.queues().is_empty());
+        assert!(coalescer.queues().by_key.is_empty());
+        assert_eq!(coalescer.queues().waiting, 0);
     }
 
     #[tokio::test]
@@ -190,6 +203,22 @@ mod tests {
         assert!(coalescer.has_room(&1).is_ok(), "another key has its own queue");
         gate.add_permits(1);
         assert_eq!(first.await.unwrap(), 2);
+    }
+
+    #[tokio::test]
+    async fn all_keys_together_have_a_limit_too() {
+        let gate = Arc::new(Semaphore::new(0));
+        let coalescer = doubling(&gate, &Arc::default(), 100);
+        let mut waiting: Vec<_> = (0..100).map(|key| Box::pin(coalescer.submit(key, 1))).collect();
+        for submit in &mut waiting {
+            assert!(futures_util::poll!(submit).is_pending());
+        }
+        assert!(coalescer.has_room(&200).is_err());
+        gate.add_permits(100);
+        futures_util::future::join_all(waiting).await.into_iter().for_each(|answer| {
+            assert_eq!(answer.unwrap(), 2);
+        });
+        assert!(coalescer.has_room(&200).is_ok());
     }
 
     #[tokio::test]

@@ -15,8 +15,9 @@ use crate::reservations::ledger::{Batch, Pin, Pinning, Reserved, Rules, Settled,
 use crate::reservations::record::Record;
 
 /// A batch is short enough for Redis to stay responsive; one at a time per worker and SKU lets batches grow; and what
-/// would wait longer than a request may is refused at once.
-const LIMITS: Limits = Limits { batch: 64, in_flight: 1, waiting: 1_024 };
+/// would wait longer than some ten milliseconds is refused at once. Reads, pins and settlements have queues of their own:
+/// they wait for at most one batch of a crowd that reserves, never for the crowd.
+const LIMITS: Limits = Limits { batch: 64, in_flight: 1, waiting: 512, total: 8_192 };
 
 /// Redis's time, and what was found or done at it.
 pub(super) type At<T> = (i64, T);

@@ -18,6 +18,8 @@ use crate::process::{Ending, Launch, POLL, Process};
 pub const REDIS_FLAGS: &[(&str, &str)] = &[
     ("appendonly", "yes"),
     ("appendfsync", "everysec"),
+    // Rewriting a small log again and again, while a sale makes it grow, costs more than reading it once at a start.
+    ("auto-aof-rewrite-min-size", "256mb"),
     ("save", ""),
     ("maxmemory-policy", "noeviction"),
     ("notify-keyspace-events", "Ex"),
