@@ -20,14 +20,19 @@ pub(super) fn page(summary: &Summary) -> String {
         true => ("right", "Every answer was right, and no unit is missing."),
         false => ("wrong", "Something was wrong: see below."),
     };
-    let verdict = escaped(&summary.verdict().join("\n"));
+    let verdict = [summary.pacing.lines(), summary.verdict()].concat().join("\n");
+    let sku = match plan.across {
+        Some(count) => format!("{} over {count} products", plan.sku),
+        None => plan.sku.clone(),
+    };
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\">\
          <title>Load test of {sku}</title><style>{STYLE}</style>\
          <h1>Load test of {sku}</h1><p>{url}: {mix}; {pace}; {seconds:.1} s measured.</p>\
          <p class=\"{class}\"><strong>{word}</strong></p>{table}<pre>{verdict}</pre>{charts}</html>\n",
-        sku = escaped(&plan.sku),
+        sku = escaped(&sku),
+        verdict = escaped(&verdict),
         url = escaped(&plan.url),
         mix = escaped(&plan.mix),
         seconds = summary.seconds,
