@@ -135,7 +135,7 @@ mod tests {
         let (mut out, mut body) = (Vec::new(), Vec::new());
         let stays = Stays::AMoment;
         wire.write(&Action::Reserve { buyer: 3, stays, standing: None }, &mut out, &mut body);
-        let text = String::from_utf8(out).unwrap();
+        let text = String::from_utf8(out.clone()).unwrap();
         let expected = "POST /api/inventory/reserve HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\
              Authorization: Bearer t\r\nContent-Type: application/json\r\nContent-Length: 59\r\n\r\n\
              {\"sku\":\"A-1\",\"quantity\":1,\"user_id\":\"lt-3\",\"ttl_seconds\":2}";

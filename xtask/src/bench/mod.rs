@@ -14,6 +14,7 @@ mod plain_redis;
 mod references;
 mod report;
 mod rounds;
+mod skus;
 mod spread;
 mod world;
 
@@ -26,7 +27,7 @@ use xtask::servers::{Lock, random_hex};
 
 use crate::cargo;
 use crate::interrupt::Interrupt;
-use report::{Aim, Report};
+use report::{Part, Report};
 
 /// How long things are measured, and how often.
 #[derive(Debug, Clone, Copy)]
@@ -111,7 +112,7 @@ impl<'a> Bench<'a> {
         latency::measure(self, &peaks, &mut report)?;
         growth::measure(self, &mut report)?;
         lag::measure(self, &mut report)?;
-        footprint::measure_rest(self, &mut report)?;
+        skus::measure(self, &mut report)?;
         report.write(&self.folder, self.wrong_answers.get())?;
         self.say(&format!("report, figures and charts: {}", self.folder.display()));
         Ok(self.wrong_answers.get())
@@ -123,10 +124,10 @@ impl<'a> Bench<'a> {
         eprintln!("bench {:>2}:{:02}  {what}", elapsed / 60, elapsed % 60);
     }
 
-    /// One aim, as soon as it is known.
-    fn tell(&self, report: &mut Report, aim: Aim) {
-        self.say(&format!("  {}", aim.line()));
-        report.aims.push(aim);
+    /// One part of an aim, as soon as it is known.
+    fn tell(&self, report: &mut Report, part: Part) {
+        self.say(&format!("  {}", part.line()));
+        report.parts.push(part);
     }
 
     /// Counts what must not happen, and shows it.
