@@ -37,7 +37,7 @@ pub(super) fn measure(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
         bench.say(&format!("  {level} live holds: {bytes:.0} bytes each"));
         live = level;
         let (mut at_few, mut at_many) = (Vec::new(), Vec::new());
-        for _ in 0..bench.size.rounds {
+        for _ in 0..bench.size.repeats {
             at_few.push(steady(bench, &small)?);
             at_many.push(steady(bench, &large)?);
         }

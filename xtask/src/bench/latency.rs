@@ -65,7 +65,7 @@ fn at_half_of_peak(
 ) -> Result<()> {
     bench.say("latency at half of the peak");
     let (mut reserve, mut confirm) = (Vec::new(), Vec::new());
-    for _ in 0..bench.size.rounds {
+    for _ in 0..bench.size.repeats {
         let crowd = Crowd::reserving("HALF", bench.size.seconds);
         let crowd = Crowd { rate: Some(peaks.reserve / 2.0), connections: 256, ..crowd };
         reserve.push(crowd.visit(bench, world)?);
@@ -109,7 +109,7 @@ fn overload(bench: &Bench<'_>, world: &World, peaks: &Peaks, report: &mut Report
     let connections = OVERLOAD_CONNECTIONS;
     let flood = Crowd { rate: Some(rate), connections, patience: OVERLOAD_PATIENCE, ..peak_crowd };
     let (mut peak, mut goodput, mut refused) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..bench.size.rounds {
+    for _ in 0..bench.size.repeats {
         // The peak again, because the machine drifts.
         peak.push(peak_crowd.visit(bench, world)?.rate("reserve"));
         let figures = flood.visit(bench, world)?;

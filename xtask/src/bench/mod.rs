@@ -34,6 +34,8 @@ use report::{Part, Report};
 pub(crate) struct Size {
     /// Rounds in which ours and the references take turns.
     pub(crate) rounds: usize,
+    /// How often everything else is measured.
+    pub(crate) repeats: usize,
     /// Length of each measurement of a round, in seconds.
     pub(crate) seconds: u64,
     /// Length of the measurements that only make up a curve.
@@ -50,6 +52,7 @@ pub(crate) struct Size {
 impl Size {
     pub(crate) const FULL: Self = Self {
         rounds: 5,
+        repeats: 3,
         seconds: 10,
         short_seconds: 5,
         live_holds: [1_000, 100_000, 1_000_000],
@@ -59,6 +62,7 @@ impl Size {
     };
     pub(crate) const QUICK: Self = Self {
         rounds: 2,
+        repeats: 2,
         seconds: 3,
         short_seconds: 2,
         live_holds: [1_000, 30_000, 150_000],

@@ -53,7 +53,7 @@ fn at_rest(bench: &Bench<'_>, world: &World, report: &mut Report) -> Result<()> 
 /// Holds per second when the same crowd wants one product, some, and all.
 fn wanted(bench: &Bench<'_>, world: &World, report: &mut Report) -> Result<()> {
     let mut rates = PRODUCTS.map(|_| Vec::new());
-    for _ in 0..bench.size.rounds {
+    for _ in 0..bench.size.repeats {
         for (rates, across) in rates.iter_mut().zip(PRODUCTS) {
             let crowd = Crowd::reserving(SKU, bench.size.short_seconds);
             let crowd = Crowd { across: Some(across), ..crowd };
