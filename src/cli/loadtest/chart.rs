@@ -18,8 +18,18 @@ pub(super) struct Chart<'a> {
     pub(super) title: &'a str,
     pub(super) x: &'a str,
     pub(super) y: &'a str,
-    /// Whether the x axis counts in powers of two, as connections do.
-    pub(super) doubling: bool,
+    pub(super) across: Across<'a>,
+}
+
+/// How the x axis of lines counts.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Across<'a> {
+    /// In even steps.
+    Even,
+    /// In powers of two, as connections do.
+    Doubling,
+    /// 0, 1, … stand for these.
+    Named(&'a [&'a str]),
 }
 
 /// One line of a chart.
@@ -32,7 +42,8 @@ pub(super) struct Series {
 /// Draws lines; both axes begin at zero unless x is doubling.
 pub(super) fn lines(chart: &Chart<'_>, series: &[Series]) -> String {
     let points = || series.iter().flat_map(|line| &line.points);
-    let across = |x: f64| if chart.doubling { x.max(1.0).log2() } else { x };
+    let doubling = chart.across == Across::Doubling;
+    let across = |x: f64| if doubling { x.max(1.0).log2() } else { x };
     let right = points().map(|point| across(point.0)).fold(0.0, f64::max).max(1e-9);
     let top = ceiling_of(points().map(|point| point.1).fold(0.0, f64::max));
     let place = |(x, y): (f64, f64)| {
@@ -40,9 +51,13 @@ pub(super) fn lines(chart: &Chart<'_>, series: &[Series]) -> String {
         (x, HEIGHT - BOTTOM - y / top * (HEIGHT - TOP - BOTTOM))
     };
     let mut svg = frame(chart, top);
-    for x in x_marks(points().map(|point| point.0), chart.doubling) {
+    for x in x_marks(points().map(|point| point.0), chart.across) {
         let at = place((x, 0.0)).0;
-        label(&mut svg, (at, HEIGHT - BOTTOM + 16.0), "middle", &short(x));
+        let name = match chart.across {
+            Across::Named(names) => names.get(x as usize).copied().unwrap_or_default().to_owned(),
+            Across::Even | Across::Doubling => short(x),
+        };
+        label(&mut svg, (at, HEIGHT - BOTTOM + 16.0), "middle", &name);
     }
     for (number, line) in series.iter().enumerate() {
         let colour = COLOURS[number % COLOURS.len()];
@@ -137,11 +152,11 @@ fn frame(chart: &Chart<'_>, top: f64) -> String {
     svg
 }
 
-fn x_marks(all: impl Iterator<Item = f64>, doubling: bool) -> Vec<f64> {
+fn x_marks(all: impl Iterator<Item = f64>, across: Across<'_>) -> Vec<f64> {
     let mut found: Vec<f64> = all.collect();
     found.sort_by(f64::total_cmp);
     found.dedup();
-    if doubling || found.len() <= 8 {
+    if across != Across::Even || found.len() <= 8 {
         return found;
     }
     let most = found.last().copied().unwrap_or(1.0);
@@ -208,7 +223,7 @@ fn ceiling_of(most: f64) -> f64 {
 mod tests {
     use super::*;
 
-    const CHART: Chart<'_> = Chart { title: "a < b", x: "x", y: "y", doubling: true };
+    const CHART: Chart<'_> = Chart { title: "a < b", x: "x", y: "y", across: Across::Doubling };
 
     #[test]
     fn an_axis_ends_on_a_round_mark() {

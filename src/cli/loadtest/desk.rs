@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use super::check::Verdict;
 use super::mix::Kind;
+use super::skus::place;
 
 /// A hold this close to its deadline is left to end by itself.
 const TOO_LATE_MS: i64 = 250;
@@ -29,7 +30,8 @@ pub(super) enum Action {
     },
     Confirm(Hold),
     Cancel(Hold),
-    Look,
+    /// Look at the stock for the so-manieth time.
+    Look(u64),
 }
 
 /// How long a buyer means to keep a hold.
@@ -46,12 +48,12 @@ impl Action {
             Self::Reserve { stays: Stays::AMoment, .. } => Kind::Abandon,
             Self::Confirm(_) => Kind::Confirm,
             Self::Cancel(_) => Kind::Cancel,
-            Self::Look => Kind::Look,
+            Self::Look(_) => Kind::Look,
         }
     }
 }
 
-/// What the answers add up to, for the proof at the end.
+/// What the answers about one SKU add up to, for the proof at the end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Told {
     /// Units that were sold.
@@ -67,25 +69,29 @@ pub(super) struct Told {
 pub(super) struct Desk {
     limit: Option<u64>,
     met: u64,
+    looks: u64,
     idle: VecDeque<u64>,
     /// Holds that a confirm or cancel may take, oldest first.
     standing: VecDeque<Hold>,
     /// Holds that nobody comes back for.
     left: VecDeque<Hold>,
-    told: Told,
+    /// By the place of the SKU that a buyer wants.
+    told: Vec<Told>,
 }
 
 impl Desk {
-    /// With a limit, so many buyers come again and again; without, each buyer comes once.
-    pub(super) fn new(limit: Option<u64>) -> Self {
+    /// With a limit, so many buyers come again and again; without, each buyer comes once. Buyers
+    /// want the SKUs in turn.
+    pub(super) fn new(limit: Option<u64>, skus: usize) -> Self {
         let (idle, standing, left) = <(VecDeque<u64>, VecDeque<Hold>, VecDeque<Hold>)>::default();
-        Self { limit, met: 0, idle, standing, left, told: Told::default() }
+        let told = vec![Told::default(); skus.max(1)];
+        Self { limit, met: 0, looks: 0, idle, standing, left, told }
     }
 
     /// What to do for a request of this kind; a hold is made where none is left to work on.
     pub(super) fn next(&mut self, kind: Kind, now_ms: i64) -> Action {
         match kind {
-            Kind::Look => Action::Look,
+            Kind::Look => self.look(),
             Kind::Confirm | Kind::Cancel => match self.take_standing(now_ms) {
                 Some(hold) if kind == Kind::Confirm => Action::Confirm(hold),
                 Some(hold) => Action::Cancel(hold),
@@ -99,7 +105,7 @@ impl Desk {
     /// Takes note of an answer.
     pub(super) fn settle(&mut self, action: Action, verdict: &Verdict) {
         match (action, verdict) {
-            (Action::Look, _) => {}
+            (Action::Look(_), _) => {}
             (Action::Reserve { buyer, stays, .. }, Verdict::Held { id, deadline_ms }) => {
                 let hold = Hold { id: *id, buyer, deadline_ms: *deadline_ms };
                 match stays {
@@ -109,9 +115,9 @@ impl Desk {
             }
             (Action::Reserve { standing: Some(hold), .. }, _) => self.left.push_back(hold),
             (Action::Reserve { buyer, .. }, Verdict::Refused { .. }) => self.release(buyer),
-            (Action::Reserve { .. }, _) => self.told.maybe_reserved += 1,
+            (Action::Reserve { buyer, .. }, _) => self.told_of(buyer).maybe_reserved += 1,
             (Action::Confirm(hold), Verdict::Sold) => {
-                self.told.sold += 1;
+                self.told_of(hold.buyer).sold += 1;
                 self.release(hold.buyer);
             }
             (Action::Cancel(hold), Verdict::Cancelled)
@@ -121,7 +127,9 @@ impl Desk {
             (Action::Confirm(hold) | Action::Cancel(hold), Verdict::Refused { .. }) => {
                 self.standing.push_back(hold);
             }
-            (Action::Confirm(_) | Action::Cancel(_), _) => self.told.maybe_ended += 1,
+            (Action::Confirm(hold) | Action::Cancel(hold), _) => {
+                self.told_of(hold.buyer).maybe_ended += 1;
+            }
         }
     }
 
@@ -130,15 +138,29 @@ impl Desk {
         self.standing.len()
     }
 
-    /// How many of the holds we were told of stand at a given time.
-    pub(super) fn live_at(&self, now_ms: i64) -> i64 {
-        let holds = self.standing.iter().chain(&self.left);
-        holds.map(|hold| i64::from(hold.deadline_ms > now_ms)).sum()
+    /// How many of the holds we were told of stand, for each SKU at a time of its own.
+    pub(super) fn live_at(&self, times_ms: &[i64]) -> Vec<i64> {
+        let mut live = vec![0; times_ms.len()];
+        for hold in self.standing.iter().chain(&self.left) {
+            let place = place(hold.buyer, live.len());
+            live[place] += i64::from(hold.deadline_ms > times_ms[place]);
+        }
+        live
     }
 
-    /// What the answers add up to.
-    pub(super) fn told(&self) -> Told {
-        self.told
+    /// What the answers add up to, for each SKU.
+    pub(super) fn told(&self) -> &[Told] {
+        &self.told
+    }
+
+    fn told_of(&mut self, buyer: u64) -> &mut Told {
+        let place = place(buyer, self.told.len());
+        &mut self.told[place]
+    }
+
+    fn look(&mut self) -> Action {
+        self.looks += 1;
+        Action::Look(self.looks)
     }
 
     fn take_standing(&mut self, now_ms: i64) -> Option<Hold> {
@@ -160,7 +182,7 @@ impl Desk {
                 let stays = Stays::AsLongAsItMay;
                 Action::Reserve { buyer: hold.buyer, stays, standing: Some(hold) }
             }
-            None => Action::Look,
+            None => self.look(),
         }
     }
 
@@ -198,7 +220,7 @@ mod tests {
 
     #[test]
     fn a_confirm_takes_the_oldest_hold_and_a_cancel_the_next() {
-        let mut desk = Desk::new(None);
+        let mut desk = Desk::new(None, 1);
         hold_one(&mut desk, Kind::Reserve, 1, 9_000);
         hold_one(&mut desk, Kind::Reserve, 2, 9_000);
         let Action::Confirm(first) = desk.next(Kind::Confirm, 0) else { panic!() };
@@ -206,36 +228,49 @@ mod tests {
         assert_eq!((first.id, second.id), (Uuid::from_u128(1), Uuid::from_u128(2)));
         desk.settle(Action::Confirm(first), &Verdict::Sold);
         desk.settle(Action::Cancel(second), &Verdict::Cancelled);
-        assert_eq!((desk.told().sold, desk.live_at(0)), (1, 0));
+        assert_eq!((desk.told()[0].sold, desk.live_at(&[0])), (1, vec![0]));
         assert_eq!(desk.next(Kind::Confirm, 0).kind(), Kind::Reserve, "none is left");
     }
 
     #[test]
     fn nobody_comes_back_for_an_abandoned_hold() {
-        let mut desk = Desk::new(None);
+        let mut desk = Desk::new(None, 1);
         hold_one(&mut desk, Kind::Abandon, 1, 2_000);
         assert_eq!(desk.next(Kind::Cancel, 0).kind(), Kind::Reserve);
-        assert_eq!((desk.live_at(1_999), desk.live_at(2_000)), (1, 0));
+        assert_eq!((desk.live_at(&[1_999]), desk.live_at(&[2_000])), (vec![1], vec![0]));
     }
 
     #[test]
     fn a_buyer_of_a_limited_crowd_asks_again_for_what_it_holds() {
-        let mut desk = Desk::new(Some(1));
+        let mut desk = Desk::new(Some(1), 1);
         hold_one(&mut desk, Kind::Reserve, 1, 9_000);
         let again = desk.next(Kind::Reserve, 0);
         let Action::Reserve { buyer: 1, standing: Some(hold), .. } = again else {
             panic!("{again:?}")
         };
-        assert_eq!(desk.next(Kind::Reserve, 0), Action::Look, "the only buyer is busy");
+        assert_eq!(desk.next(Kind::Reserve, 0), Action::Look(1), "the only buyer is busy");
         desk.settle(again, &Verdict::Held { id: hold.id, deadline_ms: hold.deadline_ms });
-        assert_eq!(desk.live_at(0), 1);
+        assert_eq!(desk.live_at(&[0]), [1]);
     }
 
     #[test]
     fn an_open_outcome_widens_what_the_proof_allows() {
-        let mut desk = Desk::new(None);
+        let mut desk = Desk::new(None, 1);
         let action = desk.next(Kind::Reserve, 0);
         desk.settle(action, &Verdict::Open { code: "store_unavailable".into() });
-        assert_eq!(desk.told(), Told { maybe_reserved: 1, ..Told::default() });
+        assert_eq!(desk.told(), [Told { maybe_reserved: 1, ..Told::default() }]);
+    }
+
+    #[test]
+    fn holds_count_for_the_sku_that_their_buyer_wants() {
+        let mut desk = Desk::new(None, 2);
+        for number in 1..=3 {
+            hold_one(&mut desk, Kind::Reserve, number, 9_000);
+        }
+        assert_eq!(desk.live_at(&[0, 0]), [1, 2]);
+        assert_eq!(desk.live_at(&[0, 9_000]), [1, 0]);
+        let confirm = desk.next(Kind::Confirm, 0);
+        desk.settle(confirm, &Verdict::Sold);
+        assert_eq!(desk.told().iter().map(|told| told.sold).collect::<Vec<_>>(), [0, 1]);
     }
 }

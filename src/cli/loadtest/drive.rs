@@ -58,12 +58,11 @@ async fn work(drive: Rc<Drive>, stretch: Rc<Stretch>) {
         let kind = stretch.dealer.borrow_mut().deal();
         let action = drive.desk.borrow_mut().next(kind, drive.now_ms());
         drive.wire.write(&action, &mut request, &mut room);
-        let sent = Instant::now();
         let verdict = match client.exchange(&request).await {
             Ok(answer) => check::judge(&action, &answer, &drive.expected, drive.now_ms()),
             Err(error) => Verdict::Wrong(format!("{}: no answer: {error}", action.kind().name())),
         };
-        let times = Times { due, sent, answered: Instant::now() };
+        let times = Times { due, answered: Instant::now() };
         stretch.tally.borrow_mut().record(action.kind(), times, &verdict);
         drive.desk.borrow_mut().settle(action, &verdict);
     }

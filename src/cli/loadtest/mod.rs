@@ -1,8 +1,9 @@
-//! `holdfast loadtest`: a crowd for one SKU of one's own deployment, every answer checked.
+//! `holdfast loadtest`: a crowd for a SKU of one's own deployment, every answer checked.
 //!
 //! Load is only ever sent to this machine, or to a host that its owner vouches for; in time and in
 //! number it is bounded. It reads nothing but what the API shows.
 
+mod busy;
 mod chart;
 mod check;
 mod client;
@@ -13,6 +14,7 @@ mod pace;
 mod page;
 mod progress;
 mod proof;
+mod skus;
 mod summary;
 mod tally;
 mod target;
@@ -27,6 +29,7 @@ use anyhow::Context;
 use humantime_serde::re::humantime::parse_duration;
 use tokio::task::LocalSet;
 
+use self::busy::Watch;
 use self::check::Expected;
 use self::client::Client;
 use self::desk::Desk;
@@ -34,7 +37,8 @@ use self::drive::{Drive, Stretch};
 use self::mix::{Dealer, Kind, Mix};
 use self::pace::Pace;
 use self::proof::Stock;
-use self::summary::{Plan, Summary};
+use self::skus::Skus;
+use self::summary::{Pacing, Plan, Summary};
 use self::tally::Tally;
 use self::target::{Owned, Target};
 use self::wire::Wire;
@@ -48,6 +52,8 @@ const LONGEST: Duration = Duration::from_secs(3_600);
 const MOST_REQUESTS: u64 = 20_000_000;
 /// Longest time that making holds beforehand may take.
 const PREPARING: Duration = Duration::from_secs(600);
+/// Connections that make them.
+const PREPARING_CONNECTIONS: usize = 64;
 /// Where `cargo xtask run` says that its service is.
 const URL_VARIABLE: &str = "HOLDFAST_URL";
 /// How long the token of the run is good for, beyond the run itself.
@@ -63,6 +69,9 @@ pub struct LoadtestArgs {
     /// The SKU to ask for; best one that nobody else buys meanwhile, or the proof cannot hold.
     #[arg(long)]
     sku: Sku,
+    /// Spreads the crowd evenly over so many alike products: SKU-0, SKU-1, … instead of SKU.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    across: Option<u32>,
     /// How many buyers come again and again; without it every hold is for another buyer.
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     buyers: Option<u64>,
@@ -75,6 +84,10 @@ pub struct LoadtestArgs {
     /// --rate].
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4096))]
     connections: Option<u16>,
+    /// With --rate, how long a request waits for a free connection before it is dropped, and
+    /// counted as never sent.
+    #[arg(long, value_parser = parse_duration, default_value = "1s")]
+    patience: Duration,
     /// How long, at most 1h.
     #[arg(long, value_parser = parse_duration, default_value = "10s")]
     duration: Duration,
@@ -175,6 +188,7 @@ impl LoadtestArgs {
         Plan {
             url: format!("http://{}{}", target.authority, target.prefix),
             sku: self.sku.to_string(),
+            across: self.across,
             mix: self.mix.to_string(),
             connections: self.connections(),
             rate: self.rate,
@@ -187,7 +201,7 @@ impl LoadtestArgs {
         let from = Instant::now() + self.warmup;
         let ends = from + self.duration;
         let pace = match self.rate {
-            Some(rate) => Pace::open(rate, ends, self.requests),
+            Some(rate) => Pace::open(rate, self.patience, ends, self.requests),
             None => Pace::closed(ends, self.requests),
         };
         Stretch {
@@ -207,18 +221,18 @@ async fn load(
 ) -> anyhow::Result<Summary> {
     // Another for each run, so that no buyer has a hold of an earlier one.
     let buyers = format!("lt-{:08x}-", rand::random::<u32>());
-    let sku = args.sku.to_string();
+    let skus = Rc::new(Skus::new(&args.sku, args.across)?);
     let plan = args.plan(&target);
-    let mut wire = Wire::new(&target, token, &sku, &buyers);
+    let mut wire = Wire::new(&target, token, &skus, &buyers);
     let mut client = Client::new(target);
-    let before = proof::stock(&mut client, &wire, &sku).await?;
-    if args.mix.has(Kind::Confirm) && !has_price(&mut client, &wire, &before).await? {
+    let before = proof::stocks(&mut client, &wire, &skus).await?;
+    if args.mix.has(Kind::Confirm) && !has_price(&mut client, &wire, &before[0]).await? {
         wire.total_amount = Some("1");
     }
     let drive = Rc::new(Drive {
         wire,
-        expected: Expected { sku, buyers },
-        desk: RefCell::new(Desk::new(args.buyers)),
+        desk: RefCell::new(Desk::new(args.buyers, skus.count())),
+        expected: Expected { skus, buyers },
         clock: clock.clone(),
         stopped: Cell::new(false),
     });
@@ -227,32 +241,35 @@ async fn load(
     let stretch = Rc::new(args.stretch());
     let bar =
         tokio::task::spawn_local(progress::show(Rc::clone(&stretch), args.warmup + args.duration));
+    let watch = Watch::start();
     drive::run(&drive, &stretch, args.connections()).await;
+    let busy = watch.busy();
     bar.abort();
     let proof = proof::prove(&mut client, &drive.wire, &before, &drive.desk).await?;
     for example in unfit {
         stretch.tally.borrow_mut().record_wrong(example);
     }
     let tally = stretch.tally.borrow();
-    Ok(Summary::new(plan, &tally, stretch.pace.unsent(), proof))
+    Ok(Summary::new(plan, &tally, Pacing { unsent: stretch.pace.unsent(), busy }, proof))
 }
 
 /// Makes the holds that are to stand beforehand; returns what was wrong on the way.
 async fn prepare(args: &LoadtestArgs, drive: &Rc<Drive>) -> anyhow::Result<Vec<String>> {
-    let started = Instant::now();
-    let pace = Pace::closed(started + PREPARING, args.prepare);
-    let stretch = Stretch::of_holds(pace, started).map_err(anyhow::Error::msg)?;
-    let stretch = Rc::new(stretch);
-    if args.prepare > 0 {
-        drive::run(drive, &stretch, args.connections().clamp(64, 256)).await;
-    }
-    let made = drive.desk.borrow().standing() as u64;
-    let tally = stretch.tally.borrow();
+    let (started, mut made) = (Instant::now(), 0);
     let wanted = args.prepare.min(args.buyers.unwrap_or(args.prepare));
-    if made < wanted && tally.wrong() == 0 && !drive.stopped.get() {
-        anyhow::bail!("only {made} of {wanted} holds could be made beforehand");
+    // Again for those that were refused, as long as others are not.
+    while made < wanted {
+        let pace = Pace::closed(started + PREPARING, wanted - made);
+        let stretch = Rc::new(Stretch::of_holds(pace, started).map_err(anyhow::Error::msg)?);
+        drive::run(drive, &stretch, PREPARING_CONNECTIONS).await;
+        let tally = stretch.tally.borrow();
+        if tally.wrong() > 0 || drive.stopped.get() {
+            return Ok(tally.examples().to_vec());
+        }
+        let before = std::mem::replace(&mut made, drive.desk.borrow().standing() as u64);
+        anyhow::ensure!(made > before, "only {made} of {wanted} holds could be made beforehand");
     }
-    Ok(tally.examples().to_vec())
+    Ok(Vec::new())
 }
 
 async fn has_price(client: &mut Client, wire: &Wire, stock: &Stock) -> anyhow::Result<bool> {

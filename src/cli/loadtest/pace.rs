@@ -7,9 +7,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Semaphore;
 
-/// A request that no connection was free for so long is dropped, and counted.
-const GIVE_UP: Duration = Duration::from_secs(1);
-
 /// Shortest sleep of the pacing thread: what is due by then goes out together.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(200);
 
@@ -29,7 +26,14 @@ enum Mode {
     /// Each connection sends as soon as it has its answer.
     Closed,
     /// Requests are due at fixed times, whether or not earlier ones were answered.
-    Open { timetable: Timetable, due: Arc<Semaphore>, taken: Cell<u64>, dropped: Cell<u64> },
+    Open {
+        timetable: Timetable,
+        /// How long a request waits for a free connection before it is dropped, and counted.
+        patience: Duration,
+        due: Arc<Semaphore>,
+        taken: Cell<u64>,
+        dropped: Cell<u64>,
+    },
 }
 
 /// The times at which requests are due.
@@ -56,14 +60,16 @@ impl Pace {
         Self { mode: Mode::Closed, ends, left: Cell::new(most) }
     }
 
-    /// So many per second from now until `ends`, at most so many requests.
-    pub(super) fn open(per_second: f64, ends: Instant, most: u64) -> Self {
+    /// So many per second from now until `ends`, at most so many requests; each waits as long as
+    /// `patience` for a free connection.
+    pub(super) fn open(per_second: f64, patience: Duration, ends: Instant, most: u64) -> Self {
         let timetable = Timetable { start: Instant::now(), per_second };
         let due = Arc::new(Semaphore::new(0));
         let permits = Arc::clone(&due);
         // A thread, because the runtime's timers only count milliseconds. It ends with the run.
         thread::spawn(move || release(timetable, ends, &permits));
-        let mode = Mode::Open { timetable, due, taken: Cell::new(0), dropped: Cell::new(0) };
+        let (taken, dropped) = (Cell::new(0), Cell::new(0));
+        let mode = Mode::Open { timetable, patience, due, taken, dropped };
         Self { mode, ends, left: Cell::new(most) }
     }
 
@@ -71,7 +77,7 @@ impl Pace {
     pub(super) async fn next(&self) -> Option<Instant> {
         let due = match &self.mode {
             Mode::Closed => Instant::now(),
-            Mode::Open { timetable, due, taken, dropped } => loop {
+            Mode::Open { timetable, patience, due, taken, dropped } => loop {
                 due.acquire().await.ok()?.forget();
                 let number = taken.replace(taken.get() + 1);
                 let time = timetable.time_of(number);
@@ -79,7 +85,7 @@ impl Pace {
                 if now >= self.ends {
                     return None;
                 }
-                if now.saturating_duration_since(time) <= GIVE_UP {
+                if now.saturating_duration_since(time) <= *patience {
                     break time;
                 }
                 dropped.set(dropped.get() + 1);
@@ -122,6 +128,8 @@ fn release(timetable: Timetable, ends: Instant, permits: &Semaphore) {
 mod tests {
     use super::*;
 
+    const MINUTE: Duration = Duration::from_secs(60);
+
     #[test]
     fn requests_are_due_at_even_times() {
         let timetable = Timetable { start: Instant::now(), per_second: 4.0 };
@@ -141,9 +149,22 @@ mod tests {
     #[tokio::test]
     async fn an_open_loop_keeps_its_times_however_late_it_is_asked() {
         let start = Instant::now();
-        let pace = Pace::open(1_000.0, start + Duration::from_secs(60), 9);
+        let pace = Pace::open(1_000.0, MINUTE, start + MINUTE, 9);
         let first = pace.next().await.unwrap();
         let second = pace.next().await.unwrap();
         assert_eq!(second - first, Duration::from_millis(1));
+    }
+
+    #[tokio::test]
+    async fn what_waits_too_long_for_a_connection_is_dropped_and_counted() {
+        let patience = Duration::from_millis(50);
+        let pace = Pace::open(1_000.0, patience, Instant::now() + MINUTE, 9);
+        pace.next().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let due = pace.next().await.unwrap();
+        assert!(due.elapsed() < 2 * patience, "{:?}", due.elapsed());
+        let Mode::Open { taken, dropped, .. } = &pace.mode else { panic!() };
+        assert!(dropped.get() > 0);
+        assert_eq!(dropped.get() + 2, taken.get());
     }
 }

@@ -1,7 +1,7 @@
 //! The report as one HTML file that opens without a network.
 
-use super::chart::{self, Chart, Series, escaped};
-use super::summary::{KindFigures, SecondFigures, Summary};
+use super::chart::{self, Across, Chart, Series, escaped};
+use super::summary::{KindFigures, Quantiles, SecondFigures, Summary};
 
 const STYLE: &str = "body{font:15px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;\
     padding:0 1rem;color:#0f172a}table{border-collapse:collapse;font-variant-numeric:tabular-nums}\
@@ -20,14 +20,19 @@ pub(super) fn page(summary: &Summary) -> String {
         true => ("right", "Every answer was right, and no unit is missing."),
         false => ("wrong", "Something was wrong: see below."),
     };
-    let verdict = escaped(&summary.verdict().join("\n"));
+    let verdict = [summary.pacing.lines(), summary.verdict()].concat().join("\n");
+    let sku = match plan.across {
+        Some(count) => format!("{} over {count} products", plan.sku),
+        None => plan.sku.clone(),
+    };
     format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\">\
          <title>Load test of {sku}</title><style>{STYLE}</style>\
          <h1>Load test of {sku}</h1><p>{url}: {mix}; {pace}; {seconds:.1} s measured.</p>\
          <p class=\"{class}\"><strong>{word}</strong></p>{table}<pre>{verdict}</pre>{charts}</html>\n",
-        sku = escaped(&plan.sku),
+        sku = escaped(&sku),
+        verdict = escaped(&verdict),
         url = escaped(&plan.url),
         mix = escaped(&plan.mix),
         seconds = summary.seconds,
@@ -69,21 +74,35 @@ fn charts(summary: &Summary) -> String {
             .map(|(second, figures)| (second as f64 + 1.0, value(figures)))
             .collect(),
     };
-    let over_time = |title, y| Chart { title, x: "second", y, doubling: false };
+    let over_time = |title, y| Chart { title, x: "second", y, across: Across::Even };
     let throughput = [
         line("accepted", |figures| figures.accepted as f64),
         line("refused", |figures| figures.refused as f64),
     ];
     let latency = [line("p50", |figures| figures.p50_ms), line("p99", |figures| figures.p99_ms)];
+    let by_percentile = |kind: &KindFigures| {
+        let Quantiles { p50, p90, p99, p999, max } = kind.latency_ms;
+        let points = [p50, p90, p99, p999, max].into_iter().enumerate();
+        let points = points.map(|(at, ms)| (at as f64, ms)).collect();
+        Series { name: kind.kind.to_owned(), points }
+    };
+    let kinds: Vec<Series> = summary.kinds.iter().map(by_percentile).collect();
+    let percentiles = Chart {
+        title: "Latency of each kind of request",
+        x: "percentile",
+        y: "ms",
+        across: Across::Named(&["50", "90", "99", "99.9", "greatest"]),
+    };
     let bars = Chart {
         title: "How long accepted requests took",
         x: "milliseconds",
         y: "share, %",
-        doubling: false,
+        across: Across::Even,
     };
     [
         chart::lines(&over_time("Answers", "answers in each second"), &throughput),
         chart::lines(&over_time("Latency", "ms"), &latency),
+        chart::lines(&percentiles, &kinds),
         chart::bars(&bars, &summary.latency_bars),
     ]
     .concat()

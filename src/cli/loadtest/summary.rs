@@ -3,17 +3,23 @@
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
+use super::busy::Busy;
 use super::proof::Proof;
 use super::tally::{Answers, Tally, quantile_ms};
 
 /// The edges of the bars of latency, in milliseconds.
 const EDGES_MS: [f64; 11] = [0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 500.0, 60_000.0];
 
+/// How many contradictions are shown.
+const SHOWN: usize = 5;
+
 /// What was asked for.
 #[derive(Debug, Clone, Serialize)]
 pub(super) struct Plan {
     pub(super) url: String,
     pub(super) sku: String,
+    /// Over how many products named after the SKU the crowd is spread.
+    pub(super) across: Option<u32>,
     pub(super) mix: String,
     pub(super) connections: usize,
     /// Requests per second; `None` is as many as are answered.
@@ -28,14 +34,23 @@ pub(super) struct Summary {
     pub(super) seconds: f64,
     pub(super) accepted_per_second: f64,
     pub(super) refused_per_second: f64,
-    /// Requests that were due while every connection was busy, and were dropped.
-    pub(super) unsent: u64,
+    #[serde(flatten)]
+    pub(super) pacing: Pacing,
     pub(super) wrong_answers: u64,
     pub(super) examples: Vec<String>,
     pub(super) kinds: Vec<KindFigures>,
     pub(super) latency_bars: Vec<(String, f64)>,
     pub(super) series: Vec<SecondFigures>,
     pub(super) proof: Proof,
+}
+
+/// How the load generator itself did.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Pacing {
+    /// Requests that were due while every connection was busy, and were dropped.
+    pub(super) unsent: u64,
+    #[serde(rename = "generator_percent")]
+    pub(super) busy: Option<Busy>,
 }
 
 /// Requests of one kind.
@@ -47,7 +62,7 @@ pub(super) struct KindFigures {
     /// From when it was due to its answer, so that waiting for a free connection counts.
     pub(super) latency_ms: Quantiles,
     pub(super) refused: u64,
-    /// From when it was sent.
+    /// From when it was due, too.
     pub(super) refused_latency_ms: Quantiles,
     pub(super) refusals: Vec<(String, u64)>,
 }
@@ -70,7 +85,7 @@ pub(super) struct SecondFigures {
 }
 
 impl Summary {
-    pub(super) fn new(plan: Plan, tally: &Tally, unsent: u64, proof: Proof) -> Self {
+    pub(super) fn new(plan: Plan, tally: &Tally, pacing: Pacing, proof: Proof) -> Self {
         let seconds = tally.measured_s();
         let all = tally.accepted();
         let refused: u64 = tally.kinds().map(|kind| kind.refused.len()).sum();
@@ -85,7 +100,7 @@ impl Summary {
             seconds,
             accepted_per_second: all.len() as f64 / seconds,
             refused_per_second: refused as f64 / seconds,
-            unsent,
+            pacing,
             wrong_answers: tally.wrong(),
             examples: tally.examples().to_vec(),
             kinds: tally.kinds().map(|kind| KindFigures::new(kind, seconds)).collect(),
@@ -119,9 +134,7 @@ impl Summary {
                 format!("  {name} refused: {code} {count} (p99 {p99:.2} ms)")
             }));
         }
-        if self.unsent > 0 {
-            lines.push(format!("  never sent, every connection was busy: {}", self.unsent));
-        }
+        lines.extend(self.pacing.lines());
         lines.extend(self.verdict());
         lines.join("\n")
     }
@@ -136,13 +149,30 @@ impl Summary {
             ),
             format!("  told: {told_reserved} reserved, {told_sold} sold, {left_open} left open"),
         ];
-        lines.extend(self.proof.contradictions.iter().map(|what| format!("  WRONG: {what}")));
+        let contradictions = &self.proof.contradictions;
+        lines.extend(contradictions.iter().take(SHOWN).map(|what| format!("  WRONG: {what}")));
+        if contradictions.len() > SHOWN {
+            lines.push(format!("  and {} more", contradictions.len() - SHOWN));
+        }
         if self.proof.holds() {
             lines.push("  it holds".to_owned());
         }
         lines.push(format!("wrong answers: {}", self.wrong_answers));
         lines.extend(self.examples.iter().map(|example| format!("  {example}")));
         lines
+    }
+}
+
+impl Pacing {
+    /// What is to be known of the generator, in words.
+    pub(super) fn lines(&self) -> Vec<String> {
+        let unsent = self.unsent;
+        let unsent =
+            (unsent > 0).then(|| format!("never sent, every connection was busy: {unsent}"));
+        let busy = self.busy.map(|Busy { working, waiting }| {
+            format!("generator: {working:.0} % of a core, {waiting:.0} % waiting for one")
+        });
+        unsent.into_iter().chain(busy).collect()
     }
 }
 

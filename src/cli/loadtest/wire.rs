@@ -1,12 +1,17 @@
 //! Requests as they go out.
 
 use std::io::Write;
+use std::rc::Rc;
 
 use super::desk::{Action, Stays};
+use super::skus::Skus;
 use super::target::Target;
 
 /// How long an abandoned hold is made for, in seconds.
-pub(super) const MOMENT_S: u32 = 2;
+const MOMENT_S: u32 = 2;
+
+/// Below which the stock of a SKU is.
+const STOCK: &str = "/inventory/";
 
 /// What requests are made of; the heads are written once.
 #[derive(Debug)]
@@ -14,33 +19,31 @@ pub(super) struct Wire {
     reserve: String,
     confirm: String,
     cancel: String,
-    look: String,
     target: Target,
     token: String,
-    sku: String,
+    skus: Rc<Skus>,
     buyers: String,
     /// What an order of a product without a price is to cost.
     pub(super) total_amount: Option<&'static str>,
 }
 
 impl Wire {
-    pub(super) fn new(target: &Target, token: &str, sku: &str, buyers: &str) -> Self {
-        let head = |method: &str, path: &str| {
+    pub(super) fn new(target: &Target, token: &str, skus: &Rc<Skus>, buyers: &str) -> Self {
+        let Target { authority, prefix, .. } = target;
+        let post = |path: &str| {
             format!(
-                "{method} {}{path} HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer {token}\r\n",
-                target.prefix, target.authority
+                "POST {prefix}{path} HTTP/1.1\r\nHost: {authority}\r\n\
+                 Authorization: Bearer {token}\r\nContent-Type: application/json\r\n\
+                 Content-Length: "
             )
         };
-        let post =
-            |path: &str| head("POST", path) + "Content-Type: application/json\r\nContent-Length: ";
         Self {
             reserve: post("/inventory/reserve"),
             confirm: post("/checkout/confirm"),
             cancel: post("/checkout/cancel"),
-            look: head("GET", &format!("/inventory/{sku}")) + "\r\n",
             target: target.clone(),
             token: token.to_owned(),
-            sku: sku.to_owned(),
+            skus: Rc::clone(skus),
             buyers: buyers.to_owned(),
             total_amount: None,
         }
@@ -53,13 +56,27 @@ impl Wire {
 
     /// A GET of a path below the API.
     pub(super) fn get(&self, path: &str) -> Vec<u8> {
-        let Target { authority, prefix, .. } = &self.target;
-        let token = &self.token;
-        format!(
-            "GET {prefix}{path} HTTP/1.1\r\nHost: {authority}\r\n\
-             Authorization: Bearer {token}\r\n\r\n"
-        )
-        .into_bytes()
+        let mut out = Vec::new();
+        self.write_get(path, "", &mut out);
+        out
+    }
+
+    /// A GET of the stock of a SKU.
+    pub(super) fn get_stock(&self, sku: &str) -> Vec<u8> {
+        let mut out = Vec::new();
+        self.write_get(STOCK, sku, &mut out);
+        out
+    }
+
+    fn write_get(&self, folder: &str, name: &str, out: &mut Vec<u8>) {
+        let Self { target: Target { authority, prefix, .. }, token, .. } = self;
+        push(
+            out,
+            format_args!(
+                "GET {prefix}{folder}{name} HTTP/1.1\r\nHost: {authority}\r\n\
+                 Authorization: Bearer {token}\r\n\r\n"
+            ),
+        );
     }
 
     /// Writes a request over whatever `out` held; `body` is room to work in.
@@ -67,12 +84,9 @@ impl Wire {
         out.clear();
         body.clear();
         let head = match action {
-            Action::Look => {
-                out.extend_from_slice(self.look.as_bytes());
-                return;
-            }
+            Action::Look(number) => return self.write_get(STOCK, self.skus.of(*number), out),
             Action::Reserve { buyer, stays, .. } => {
-                let (sku, buyers) = (&self.sku, &self.buyers);
+                let (sku, buyers) = (self.skus.of(*buyer), &self.buyers);
                 push(
                     body,
                     format_args!(
@@ -116,14 +130,17 @@ mod tests {
     #[test]
     fn a_request_is_whole() {
         let target = Target::find("http://127.0.0.1:80", Owned::ThisMachineOnly).unwrap();
-        let wire = Wire::new(&target, "t", "A-1", "lt-");
+        let skus = Rc::new(Skus::new(&"A-1".parse().unwrap(), None).unwrap());
+        let wire = Wire::new(&target, "t", &skus, "lt-");
         let (mut out, mut body) = (Vec::new(), Vec::new());
         let stays = Stays::AMoment;
         wire.write(&Action::Reserve { buyer: 3, stays, standing: None }, &mut out, &mut body);
-        let text = String::from_utf8(out).unwrap();
+        let text = String::from_utf8(out.clone()).unwrap();
         let expected = "POST /api/inventory/reserve HTTP/1.1\r\nHost: 127.0.0.1:80\r\n\
              Authorization: Bearer t\r\nContent-Type: application/json\r\nContent-Length: 59\r\n\r\n\
              {\"sku\":\"A-1\",\"quantity\":1,\"user_id\":\"lt-3\",\"ttl_seconds\":2}";
         assert_eq!(text, expected);
+        wire.write(&Action::Look(1), &mut out, &mut body);
+        assert_eq!(out, wire.get_stock("A-1"));
     }
 }

@@ -1,6 +1,7 @@
 //! The load: `holdfast loadtest`, and what it found.
 
 use std::fs;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde_json::Value;
@@ -15,9 +16,13 @@ use crate::settings::Settings;
 pub(super) struct Crowd<'a> {
     pub(super) sku: &'a str,
     pub(super) mix: &'a str,
+    /// Over how many products named after the SKU it spreads.
+    pub(super) across: Option<usize>,
     pub(super) connections: usize,
     /// Requests per second; as many as are answered without it.
     pub(super) rate: Option<f64>,
+    /// How long such a request waits for a free connection before it is dropped.
+    pub(super) patience: Duration,
     pub(super) prepare: u64,
     pub(super) seconds: u64,
 }
@@ -37,9 +42,20 @@ impl Figures {
         self.of(kind, &format!("/latency_ms/{quantile}"))
     }
 
-    /// Refused requests of one kind.
-    pub(super) fn refused(&self, kind: &str) -> f64 {
-        self.of(kind, "/refused")
+    /// Refused requests per second.
+    pub(super) fn refused_per_second(&self) -> f64 {
+        self.0["refused_per_second"].as_f64().unwrap_or_default()
+    }
+
+    /// How busy the load generator was, in words.
+    pub(super) fn generator(&self) -> String {
+        let share = |what: &str| self.0["generator_percent"][what].as_f64();
+        match share("working").zip(share("waiting")) {
+            Some((working, waiting)) => {
+                format!("worked {working:.0} % of the time and waited {waiting:.0} % for a core")
+            }
+            None => "does not know how busy it was".to_owned(),
+        }
     }
 
     /// A quantile of the latency of refusals, in milliseconds.
@@ -57,7 +73,21 @@ impl Figures {
 impl Crowd<'_> {
     /// As many holds of one SKU as 64 connections can make.
     pub(super) fn reserving(sku: &str, seconds: u64) -> Crowd<'_> {
-        Crowd { sku, mix: "reserve=1", connections: 64, rate: None, prepare: 0, seconds }
+        Crowd {
+            sku,
+            mix: "reserve=1",
+            across: None,
+            connections: 64,
+            rate: None,
+            patience: Duration::from_secs(1),
+            prepare: 0,
+            seconds,
+        }
+    }
+
+    /// As many looks at the stock of one SKU as 64 connections can take.
+    pub(super) fn looking(sku: &str, seconds: u64) -> Crowd<'_> {
+        Crowd { mix: "look=1", ..Self::reserving(sku, seconds) }
     }
 
     /// Sends the crowd to a world's service.
@@ -84,6 +114,8 @@ impl Crowd<'_> {
             command.args(["--connections", &self.connections.to_string()]);
             command.args(["--requests", "20000000", "--prepare", &self.prepare.to_string()]);
             command.args(self.rate.map(|rate| format!("--rate={rate}")));
+            command.arg(format!("--patience={}ms", self.patience.as_millis()));
+            command.args(self.across.map(|count| format!("--across={count}")));
             command.env_clear().envs(settings.pairs());
             logged = log_to(bench, command);
         })?;

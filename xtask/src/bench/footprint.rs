@@ -1,4 +1,4 @@
-//! Aim 7, and the last of aim 5: memory, start, and what products at rest cost.
+//! Aim 7: memory and start.
 
 use std::fs;
 use std::path::Path;
@@ -8,21 +8,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::Bench;
-use super::report::{Aim, Report};
-use super::world::{World, launch, make_product};
+use super::report::{Part, Report};
+use super::world::{World, launch};
 use crate::service::Service;
 
 const RSS_MIB: f64 = 64.0;
 const START_MS: f64 = 300.0;
 const STARTS: usize = 3;
-const PRODUCTS: usize = 10_000;
-/// The share of one core that products at rest may cost, in percent.
-const REST_PERCENT: f64 = 1.0;
-const MAKERS: usize = 16;
 const PATIENCE: Duration = Duration::from_secs(60);
 const LOOK: Duration = Duration::from_millis(2);
-/// Until background work that products began is through.
-const SETTLE: Duration = Duration::from_secs(8);
 /// Ticks of `/proc/<pid>/stat` in a second, on every Linux that Rust runs on.
 const TICKS: f64 = 100.0;
 
@@ -30,7 +24,7 @@ const TICKS: f64 = 100.0;
 pub(super) fn measure(bench: &Bench<'_>, world: World, report: &mut Report) -> Result<()> {
     if Path::new("/proc/self/status").exists() {
         let rss = peak_rss_mib(world.service.pid())?;
-        bench.tell(report, Aim::limit(7, "greatest RSS under load, MiB", &[rss], RSS_MIB));
+        bench.tell(report, Part::limit(7, "greatest RSS under load, MiB", &[rss], RSS_MIB));
     }
     let mut world = world;
     let mut starts = Vec::new();
@@ -39,7 +33,7 @@ pub(super) fn measure(bench: &Bench<'_>, world: World, report: &mut Report) -> R
         world = restarted;
         starts.push(took);
     }
-    bench.tell(report, Aim::limit(7, "cold start to ready, ms", &starts, START_MS));
+    bench.tell(report, Part::limit(7, "cold start to ready, ms", &starts, START_MS));
     Ok(())
 }
 
@@ -57,45 +51,6 @@ fn restart(bench: &Bench<'_>, world: World) -> Result<(World, f64)> {
     Ok((World { service, settings, admin, stores }, took))
 }
 
-/// What ten thousand products cost that nobody asks for.
-pub(super) fn measure_rest(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
-    if !Path::new("/proc/self/stat").exists() {
-        return Ok(());
-    }
-    bench.say(&format!("{PRODUCTS} products at rest"));
-    let world = World::start(bench, "rest")?;
-    make_products(&world)?;
-    bench.interrupt.check()?;
-    thread::sleep(SETTLE);
-    let seconds = bench.size.rest_seconds;
-    let before = cpu_seconds(world.service.pid())?;
-    thread::sleep(Duration::from_secs(seconds));
-    let used = cpu_seconds(world.service.pid())? - before;
-    let percent = used / seconds as f64 * 100.0;
-    let name = "CPU of the service with 10,000 products at rest, % of a core";
-    bench.tell(report, Aim::limit(5, name, &[percent], REST_PERCENT));
-    Ok(())
-}
-
-/// Makes them, and looks at each once, so that the service knows them.
-fn make_products(world: &World) -> Result<()> {
-    let make = |maker: usize| -> Result<()> {
-        for number in (maker..PRODUCTS).step_by(MAKERS) {
-            let sku = format!("REST-{number}");
-            make_product(&world.service, &world.admin, &sku)?;
-            world.available(&sku)?;
-        }
-        Ok(())
-    };
-    thread::scope(|scope| {
-        let makers: Vec<_> = (0..MAKERS).map(|maker| scope.spawn(move || make(maker))).collect();
-        makers.into_iter().try_for_each(|maker| match maker.join() {
-            Ok(made) => made,
-            Err(_) => anyhow::bail!("a thread that makes products panicked"),
-        })
-    })
-}
-
 fn peak_rss_mib(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     peak_rss(&status).context("no VmHWM")
@@ -106,7 +61,8 @@ fn peak_rss(status: &str) -> Option<f64> {
     Some(line.trim().strip_suffix(" kB")?.parse::<f64>().ok()? / 1024.0)
 }
 
-fn cpu_seconds(pid: u32) -> Result<f64> {
+/// What a process has used of the cores so far.
+pub(super) fn cpu_seconds(pid: u32) -> Result<f64> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
     cpu(&stat).context("no times")
 }

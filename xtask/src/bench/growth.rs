@@ -6,9 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::Bench;
-use super::chart::{Chart, Series, lines};
+use super::chart::{Across, Chart, Series, lines};
 use super::crowd::Crowd;
-use super::report::{Aim, Report, Target};
+use super::report::{Part, Report, Target};
 use super::spread::Spread;
 use super::world::World;
 
@@ -37,7 +37,7 @@ pub(super) fn measure(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
         bench.say(&format!("  {level} live holds: {bytes:.0} bytes each"));
         live = level;
         let (mut at_few, mut at_many) = (Vec::new(), Vec::new());
-        for _ in 0..bench.size.rounds {
+        for _ in 0..bench.size.repeats {
             at_few.push(steady(bench, &small)?);
             at_many.push(steady(bench, &large)?);
         }
@@ -45,15 +45,15 @@ pub(super) fn measure(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
         points.push((level as f64, Spread::of(&at_many).median));
         if level == bench.size.live_holds[2] {
             let name = "bytes in Redis for each live hold";
-            bench.tell(report, Aim::limit(5, name, &[bytes], BYTES));
+            bench.tell(report, Part::limit(5, name, &[bytes], BYTES));
             let name = "holds/s among the most live holds / among 1,000";
-            let rates = (&at_many[..], &at_few[..]);
-            bench.tell(report, Aim::rounds(5, name, rates, Target::AtLeast(0.9)));
+            let aim = Some((5, Target::AtLeast(0.9)));
+            bench.tell(report, Part::rounds(aim, name, (&at_many, &at_few)));
         }
     }
     points.sort_by(|one, other| one.0.total_cmp(&other.0));
     let title = "Holds per second among live holds, one given back for each that is made";
-    let chart = Chart { title, x: "live holds", y: "holds/s", doubling: true };
+    let chart = Chart { title, x: "live holds", y: "holds/s", across: Across::Doubling };
     let series = [Series { name: "reserve".to_owned(), points }];
     report.charts.push(("growth.svg", lines(&chart, &series)));
     Ok(())

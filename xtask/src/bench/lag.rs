@@ -8,9 +8,9 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Bench;
-use super::chart::{Chart, bars};
+use super::chart::{Across, Chart, bars};
 use super::crowd::Crowd;
-use super::report::{Aim, Report};
+use super::report::{Part, Report};
 use super::spread::quantile;
 use super::world::World;
 use crate::service::Service;
@@ -39,12 +39,12 @@ pub(super) fn measure(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
     set_events(&world, "")?;
     let alive = while_alive(bench, &world)?;
     let p99 = quantile(&alive, 0.99);
-    bench.tell(report, Aim::limit(4, "p99 of the restore lag, ms", &[p99], ALIVE_MS));
+    bench.tell(report, Part::limit(4, "p99 of the restore lag, ms", &[p99], ALIVE_MS));
     let dead = after_death(bench, world)?;
     let name = "longest restore lag after kill -9 of the replica, ms";
-    bench.tell(report, Aim::limit(4, name, &[quantile(&dead, 1.0)], DEAD_MS));
+    bench.tell(report, Part::limit(4, name, &[quantile(&dead, 1.0)], DEAD_MS));
     let title = "From a deadline until the unit is seen as available";
-    let chart = Chart { title, x: "milliseconds", y: "share, %", doubling: false };
+    let chart = Chart { title, x: "milliseconds", y: "share, %", across: Across::Even };
     report.charts.push(("restore-lag.svg", bars(&chart, &shares(&alive))));
     Ok(())
 }

@@ -14,6 +14,7 @@ mod plain_redis;
 mod references;
 mod report;
 mod rounds;
+mod skus;
 mod spread;
 mod world;
 
@@ -26,13 +27,15 @@ use xtask::servers::{Lock, random_hex};
 
 use crate::cargo;
 use crate::interrupt::Interrupt;
-use report::{Aim, Report};
+use report::{Part, Report};
 
 /// How long things are measured, and how often.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Size {
     /// Rounds in which ours and the references take turns.
     pub(crate) rounds: usize,
+    /// How often everything else is measured.
+    pub(crate) repeats: usize,
     /// Length of each measurement of a round, in seconds.
     pub(crate) seconds: u64,
     /// Length of the measurements that only make up a curve.
@@ -49,6 +52,7 @@ pub(crate) struct Size {
 impl Size {
     pub(crate) const FULL: Self = Self {
         rounds: 5,
+        repeats: 3,
         seconds: 10,
         short_seconds: 5,
         live_holds: [1_000, 100_000, 1_000_000],
@@ -58,6 +62,7 @@ impl Size {
     };
     pub(crate) const QUICK: Self = Self {
         rounds: 2,
+        repeats: 2,
         seconds: 3,
         short_seconds: 2,
         live_holds: [1_000, 30_000, 150_000],
@@ -111,7 +116,7 @@ impl<'a> Bench<'a> {
         latency::measure(self, &peaks, &mut report)?;
         growth::measure(self, &mut report)?;
         lag::measure(self, &mut report)?;
-        footprint::measure_rest(self, &mut report)?;
+        skus::measure(self, &mut report)?;
         report.write(&self.folder, self.wrong_answers.get())?;
         self.say(&format!("report, figures and charts: {}", self.folder.display()));
         Ok(self.wrong_answers.get())
@@ -123,10 +128,10 @@ impl<'a> Bench<'a> {
         eprintln!("bench {:>2}:{:02}  {what}", elapsed / 60, elapsed % 60);
     }
 
-    /// One aim, as soon as it is known.
-    fn tell(&self, report: &mut Report, aim: Aim) {
-        self.say(&format!("  {}", aim.line()));
-        report.aims.push(aim);
+    /// One part of an aim, as soon as it is known.
+    fn tell(&self, report: &mut Report, part: Part) {
+        self.say(&format!("  {}", part.line()));
+        report.parts.push(part);
     }
 
     /// Counts what must not happen, and shows it.

@@ -4,21 +4,29 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
-use xtask::process::{Ending, Launch, on_path};
-use xtask::servers::{free_port, install};
+use xtask::process::{Ending, Launch, Process, on_path};
+use xtask::servers::{Redis, RedisOptions, free_port, install};
 
 use super::Bench;
-use super::crowd::Crowd;
+use super::crowd::{Crowd, Figures};
+use super::plain_redis::PlainRedis;
 use super::world::{World, log_to};
 use crate::http;
+use crate::settings::Settings;
 
-/// A hold as one would write it first: is there enough, one less, and who has it.
+/// A hold as one would write it first: is there enough, so many less, and who has them until when.
+/// Two writes, and a key for each buyer that Redis forgets by itself.
 const HOLD: &str = "\
-    if tonumber(redis.call('GET', KEYS[1])) < tonumber(ARGV[1]) then return 0 end \
-    redis.call('DECRBY', KEYS[1], ARGV[1]) \
-    redis.call('HSET', KEYS[2], ARGV[2], ARGV[1]) \
-    return 1";
+local stock = tonumber(redis.call('GET', KEYS[1])) \
+if not stock or stock < tonumber(ARGV[1]) then return 0 end \
+redis.call('DECRBY', KEYS[1], ARGV[1]) \
+redis.call('SET', KEYS[2], ARGV[1], 'EX', ARGV[2]) \
+return 1";
+/// What `redis-benchmark` calls it with: stock, one reservation for each buyer, quantity, seconds.
+const HOLD_ARGUMENTS: [&str; 5] = ["2", "stock:1", "reservation:1:__rand_int__", "1", "600"];
 const STOCK: u64 = 1_000_000_000;
+/// Buyers that `redis-benchmark` draws from.
+const BUYERS: u64 = 2_000_000_000;
 const REDIS_CLIENTS: &str = "50";
 /// Calls from which the length of the run is reckoned.
 const TRIAL: u64 = 20_000;
@@ -42,28 +50,56 @@ insert into products values (1, 1000000000, 0);";
 const DATABASE: &str = "reference";
 const POSTGRES_CLIENTS: &str = "32";
 
-/// Plain holds per second: `redis-benchmark`, one call at a time on each of 50 connections.
-pub(super) fn redis(bench: &Bench<'_>, world: &World) -> Result<f64> {
-    let mut redis = world.redis()?;
+/// Plain holds per second: `redis-benchmark`, one call at a time on each of 50 connections, to a
+/// Redis of its own that is set up like ours and reached in the same way, through a socket.
+pub(super) fn redis(bench: &Bench<'_>) -> Result<f64> {
+    let folder = bench.folder.join("stores/reference");
+    let server = RedisOptions { folder: Some(folder), fresh: true, ..RedisOptions::default() };
+    let server = Redis::start(server)?;
+    let mut redis = PlainRedis::connect(&server.socket())?;
     let sha = redis.ask(&["SCRIPT", "LOAD", HOLD])?;
-    redis.ask(&["SET", "bench:stock", &STOCK.to_string()])?;
-    let socket = world.stores.redis.socket();
-    let trial = redis_benchmark(&socket, &sha, TRIAL)?;
+    redis.ask(&["SET", "stock:1", &STOCK.to_string()])?;
+    let trial = redis_benchmark(&server.socket(), &sha, TRIAL)?;
     bench.interrupt.check()?;
     let calls = (trial * bench.size.seconds as f64) as u64;
-    let rate = redis_benchmark(&socket, &sha, calls)?;
-    let left: u64 = redis.ask(&["GET", "bench:stock"])?.parse()?;
-    bench.wrong(u64::from(left != STOCK - TRIAL - calls), "plain Redis lost a unit");
-    redis.ask(&["UNLINK", "bench:stock", "bench:holds"])?;
+    let rate = redis_benchmark(&server.socket(), &sha, calls)?;
+    let calls = TRIAL + calls;
+    let left: u64 = redis.ask(&["GET", "stock:1"])?.parse()?;
+    bench.wrong(u64::from(left != STOCK - calls), "plain Redis lost a unit");
+    let holds = redis.ask(&["DBSIZE"])?.parse::<u64>()? - 1;
+    bench.wrong(u64::from(!all_made(calls, holds)), "plain Redis did not make every hold");
     Ok(rate)
+}
+
+/// Whether so many calls made so many holds: a few buyers are drawn twice.
+fn all_made(calls: u64, holds: u64) -> bool {
+    let drawn_twice = (calls as f64).powi(2) / (2.0 * BUYERS as f64);
+    calls >= holds && ((calls - holds) as f64) < 2.0 * drawn_twice + 20.0
+}
+
+/// What the references are, for the report.
+pub(super) fn notes() -> [String; 2] {
+    let call = HOLD_ARGUMENTS.join(" ");
+    [
+        format!(
+            "plain EVALSHA: redis-benchmark -c {REDIS_CLIENTS} -r {BUYERS} evalsha <hash> {call}, \
+             one thread, no pipelining, through the same kind of socket as ours, AOF everysec; \
+             keys and stock are counted afterwards. The script: {HOLD}"
+        ),
+        format!(
+            "one order per transaction: pgbench -M prepared -c {POSTGRES_CLIENTS} -j 2, fsync on, \
+             one hot row: {}",
+            ORDER.trim_end().replace('\n', " ")
+        ),
+    ]
 }
 
 fn redis_benchmark(socket: &Path, sha: &str, calls: u64) -> Result<f64> {
     let program = on_path("redis-benchmark").context("redis-benchmark is missing")?;
     let mut command = Command::new(program);
     command.arg("-s").arg(socket).args(["-c", REDIS_CLIENTS, "-n", &calls.to_string()]);
-    command.args(["-r", "1000000000", "--csv", "evalsha", sha, "2", "bench:stock", "bench:holds"]);
-    let printed = printed_by(command.args(["1", "buyer:__rand_int__"]))?;
+    command.args(["-r", &BUYERS.to_string(), "--csv", "evalsha", sha]).args(HOLD_ARGUMENTS);
+    let printed = printed_by(&mut command)?;
     // "name","rps","avg_latency_ms",…
     let last = printed.lines().last().unwrap_or_default();
     let rate = last.split("\",\"").nth(1).and_then(|rate| rate.parse().ok());
@@ -97,25 +133,39 @@ fn pgbench() -> Result<PathBuf> {
     found.context("pgbench is missing; it comes with postgresql-contrib on some systems")
 }
 
-/// Requests per second of an HTTP server that verifies tokens and has no store.
-pub(super) fn ceiling(bench: &Bench<'_>, world: &World) -> Result<f64> {
-    let port = free_port()?;
-    let authority = format!("127.0.0.1:{port}");
-    let mut logged = Ok(());
-    let mut server = Launch::new(&bench.binary, Ending::Kill).spawn(|command| {
-        command.args(["ceiling", "--port", &port.to_string()]);
-        command.env_clear().envs(world.settings.pairs());
-        logged = log_to(bench, command);
-    })?;
-    logged?;
-    while http::get(&authority, "/api/inventory/A").is_err() {
-        bench.interrupt.check()?;
-        if let Some(status) = server.wait(xtask::process::POLL)? {
-            bail!("the ceiling ended by itself: {status}");
+/// An HTTP server that verifies tokens and has no store.
+#[derive(Debug)]
+pub(super) struct Ceiling {
+    _server: Process,
+    settings: Settings,
+    authority: String,
+}
+
+impl Ceiling {
+    /// Starts it; it takes the tokens of this world.
+    pub(super) fn start(bench: &Bench<'_>, world: &World) -> Result<Self> {
+        let port = free_port()?;
+        let authority = format!("127.0.0.1:{port}");
+        let mut logged = Ok(());
+        let mut server = Launch::new(&bench.binary, Ending::Kill).spawn(|command| {
+            command.args(["ceiling", "--port", &port.to_string()]);
+            command.env_clear().envs(world.settings.pairs());
+            logged = log_to(bench, command);
+        })?;
+        logged?;
+        while http::get(&authority, "/api/inventory/A").is_err() {
+            bench.interrupt.check()?;
+            if let Some(status) = server.wait(xtask::process::POLL)? {
+                bail!("the ceiling ended by itself: {status}");
+            }
         }
+        Ok(Self { _server: server, settings: world.settings.clone(), authority })
     }
-    let crowd = Crowd::reserving("A", bench.size.seconds);
-    Ok(crowd.go_to(bench, &world.settings, &authority)?.rate("reserve"))
+
+    /// Sends a crowd there; its SKU may be any.
+    pub(super) fn take(&self, bench: &Bench<'_>, crowd: &Crowd<'_>) -> Result<Figures> {
+        crowd.go_to(bench, &self.settings, &self.authority)
+    }
 }
 
 fn printed_by(command: &mut Command) -> Result<String> {
@@ -124,4 +174,17 @@ fn printed_by(command: &mut Command) -> Result<String> {
         bail!("{command:?} failed: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::all_made;
+
+    #[test]
+    fn a_hold_is_missed_unless_its_buyer_was_drawn_twice() {
+        assert!(all_made(1_000_000, 1_000_000) && all_made(1_000_000, 999_750));
+        for holds in [0, 1, 900_000, 1_000_001] {
+            assert!(!all_made(1_000_000, holds), "{holds}");
+        }
+    }
 }

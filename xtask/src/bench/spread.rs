@@ -22,7 +22,9 @@ impl Spread {
 
     /// Of ratios taken round by round.
     pub(super) fn of_ratios(ours: &[f64], references: &[f64]) -> Self {
-        let ratio = |(ours, reference): (&f64, &f64)| ours / reference.max(f64::MIN_POSITIVE);
+        // Nothing to compare with is nothing reached.
+        let ratio =
+            |(ours, reference): (&f64, &f64)| if *reference > 0.0 { ours / reference } else { 0.0 };
         Self::of(&ours.iter().zip(references).map(ratio).collect::<Vec<_>>())
     }
 }

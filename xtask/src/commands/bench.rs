@@ -13,7 +13,7 @@ use crate::progress::step;
 /// calls, one order per transaction, and an HTTP server without stores.
 ///
 /// Prints each ratio with its spread, and writes report.json, a table and charts into bench/ of
-/// the target folder. Takes about 30 minutes, with --quick about 4. Fails when an answer was
+/// the target folder. Takes up to 20 minutes, with --quick about 4. Fails when an answer was
 /// wrong, never because the machine is slow. Stores and services are its own and end with it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {

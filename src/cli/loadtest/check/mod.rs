@@ -1,6 +1,7 @@
 //! Whether an answer is one that the service may give to this request.
 
 use std::borrow::Cow;
+use std::rc::Rc;
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -9,6 +10,7 @@ use uuid::Uuid;
 use super::client::Answer;
 use super::desk::{Action, Hold};
 use super::proof::Stock;
+use super::skus::Skus;
 
 /// What an answer means.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,7 +36,7 @@ pub(super) enum Verdict {
 /// What requests have in common.
 #[derive(Debug, Clone)]
 pub(super) struct Expected {
-    pub(super) sku: String,
+    pub(super) skus: Rc<Skus>,
     /// Names of buyers: this and a number.
     pub(super) buyers: String,
 }
@@ -101,7 +103,7 @@ pub(super) fn judge(
         }
         (Action::Confirm(hold), 201) => sold(answer, expected, hold),
         (Action::Cancel(hold), 200) => cancelled(answer, hold),
-        (Action::Look, 200) => seen(answer, expected),
+        (Action::Look(number), 200) => seen(answer, expected.skus.of(*number)),
         _ => refused(action, answer, now_ms),
     };
     judged.unwrap_or_else(|why| Verdict::Wrong(wrong(action, answer, &why)))
@@ -117,7 +119,7 @@ fn held(
     let (id, deadline_ms) = (shown.reservation_id, shown.expires_at.as_millisecond());
     demand(shown.status == "held", "the status is not `held`")?;
     demand(shown.quantity == 1, "the quantity is not 1")?;
-    demand(shown.sku == expected.sku, "the SKU is another")?;
+    demand(shown.sku == expected.skus.of(buyer), "the SKU is another")?;
     let name = shown.user_id.strip_prefix(expected.buyers.as_str());
     demand(name.and_then(|name| name.parse().ok()) == Some(buyer), "the buyer is another")?;
     match (answer.status, standing) {
@@ -141,7 +143,8 @@ fn sold(answer: &Answer<'_>, expected: &Expected, hold: &Hold) -> Result<Verdict
     let [item] = order.items.as_slice() else {
         return Err("the order has not one item".to_owned());
     };
-    demand(item.sku == expected.sku && item.quantity == 1, "the item is another")?;
+    let sku = expected.skus.of(hold.buyer);
+    demand(item.sku == sku && item.quantity == 1, "the item is another")?;
     Ok(Verdict::Sold)
 }
 
@@ -152,9 +155,9 @@ fn cancelled(answer: &Answer<'_>, hold: &Hold) -> Result<Verdict, String> {
     Ok(Verdict::Cancelled)
 }
 
-fn seen(answer: &Answer<'_>, expected: &Expected) -> Result<Verdict, String> {
+fn seen(answer: &Answer<'_>, sku: &str) -> Result<Verdict, String> {
     let stock: Stock = read(answer)?;
-    demand(stock.sku == expected.sku, "the SKU is another")?;
+    demand(stock.sku == sku, "the SKU is another")?;
     demand(stock.adds_up(), "total is not available + reserved + sold")?;
     Ok(Verdict::Seen)
 }
@@ -183,7 +186,7 @@ fn refused(action: &Action, answer: &Answer<'_>, now_ms: i64) -> Result<Verdict,
             }
             (answer.status, code) == (429, "rate_limited")
         }
-        Action::Look => (answer.status, code) == (429, "rate_limited"),
+        Action::Look(_) => (answer.status, code) == (429, "rate_limited"),
     };
     demand(known, "not a refusal that fits")?;
     Ok(Verdict::Refused { code: code.to_owned() })
