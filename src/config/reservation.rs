@@ -17,6 +17,9 @@ pub struct ReservationSettings {
     /// How long extensions may carry one hold, from its beginning.
     #[serde(with = "humantime_serde")]
     pub max_lifetime: Duration,
+    /// How old the stock that readers share may be; 0 reads it anew for each.
+    #[serde(with = "humantime_serde")]
+    pub stock_max_age: Duration,
     /// Cancels in a row that one buyer has for one product; 0 sets no limit.
     pub churn_burst: u32,
     /// Time after which one more cancel is allowed.
@@ -46,6 +49,11 @@ impl ReservationSettings {
             (Duration::from_secs(1)..=LONGEST_LIFETIME).contains(&self.max_lifetime),
             "reservation.max_lifetime",
             "must be 1s to 7 days",
+        );
+        found.require(
+            self.stock_max_age <= Duration::from_secs(1),
+            "reservation.stock_max_age",
+            "must be at most 1s",
         );
         found.require(
             self.churn_burst <= 10_000,

@@ -121,6 +121,10 @@ where
     fn next_batch(&self, key: &K) -> Option<(Vec<I>, Vec<oneshot::Sender<O>>)> {
         let mut queues = self.queues();
         let queue = queues.by_key.get_mut(key)?;
+        if !queue.waiting.is_empty() {
+            metrics::histogram!(crate::platform::metrics::QUEUE_ITEMS, "batch" => self.name)
+                .record(queue.waiting.len() as f64);
+        }
         let (mut batch, mut taken) = ((Vec::new(), Vec::new()), 0);
         while batch.0.len() < self.limits.batch
             && let Some(Waiting { item, answer }) = queue.waiting.pop_front()

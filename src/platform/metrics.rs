@@ -20,10 +20,12 @@ pub const STALE_CONFIRMS: &str = "holdfast_stale_confirms_total";
 pub const REBUILD_SECONDS: &str = "holdfast_rebuild_seconds";
 /// Units by which the available stock of all SKUs is below zero.
 pub const NEGATIVE_AVAIL: &str = "holdfast_negative_avail_units";
-/// Duration of a script, seconds, by `script`.
+/// Duration of a script's call, from the lane and back, seconds, by `script`.
 pub const SCRIPT_SECONDS: &str = "holdfast_script_seconds";
 /// Items of a batch, by `batch`.
 pub const BATCH_ITEMS: &str = "holdfast_batch_items";
+/// Items that wait for a batch when one leaves, by `batch`; those that leave with it included.
+pub const QUEUE_ITEMS: &str = "holdfast_queue_items";
 /// Requests by `route`, `method` and `status`.
 pub const HTTP_SECONDS: &str = "holdfast_http_request_seconds";
 /// Holds that were made, by `kind` (single, several).
@@ -38,7 +40,7 @@ pub const EVENTS_DROPPED: &str = "holdfast_expiry_events_dropped_total";
 const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0];
 
-const ITEMS: [f64; 7] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0];
+const ITEMS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 
 /// Makes the process-wide recorder; the handle renders `/metrics`. A second call (tests start several services in one
 /// process) answers the same handle.
@@ -51,7 +53,7 @@ pub fn install() -> Result<PrometheusHandle, BuildError> {
     }
     let handle = PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".into()), &SECONDS)?
-        .set_buckets_for_metric(Matcher::Full(BATCH_ITEMS.into()), &ITEMS)?
+        .set_buckets_for_metric(Matcher::Suffix("_items".into()), &ITEMS)?
         .install_recorder()?;
     describe();
     *installed = Some(handle.clone());
@@ -73,6 +75,7 @@ fn describe() {
     describe_gauge!(NEGATIVE_AVAIL, "units by which available stock is below zero");
     describe_histogram!(SCRIPT_SECONDS, Unit::Seconds, "duration of a script call");
     describe_histogram!(BATCH_ITEMS, "items of a batch");
+    describe_histogram!(QUEUE_ITEMS, "items that wait for a batch when one leaves");
     describe_histogram!(HTTP_SECONDS, Unit::Seconds, "duration of a request");
     describe_counter!(HOLDS, "holds that were made");
     describe_counter!(REFUSALS, "refusals to reserve");

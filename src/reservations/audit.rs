@@ -1,5 +1,6 @@
 //! The slow full pass over every SKU: finds what died with another replica (deadlines, pins, tombstones), and checks
-//! that Redis and Postgres tell the same story. Two failed audits in a row bring a rebuild.
+//! that Redis and Postgres tell the same story. Two failed audits in a row bring a rebuild. Of a SKU at rest, on which
+//! nothing is held or has just ended, it only asks whether that is still so; its audit comes once in a round of passes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -11,54 +12,23 @@ use crate::reservations::ledger::{Audit, Trouble};
 use crate::reservations::{Reservations, store};
 
 /// SKUs per step of the pass.
-const STEP: i64 = 500;
+const STEP: usize = 500;
 
-/// Stock as the API shows it; always `total = available + reserved + sold`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Shown {
-    /// Units that came in, net of returns.
-    pub total_stock: i64,
-    /// Units that may be held.
-    pub available_stock: i64,
-    /// Units held, those being confirmed included.
-    pub reserved_stock: i64,
-    /// Units sold, net of returns.
-    pub sold_stock: i64,
-    /// As of when, by Redis's clock.
-    pub as_of_ms: i64,
-    /// Whether the product is not published.
-    pub hidden: bool,
-}
-
-impl From<&Audit> for Shown {
-    fn from(audit: &Audit) -> Self {
-        let total_stock = audit.stocked - audit.returned;
-        let available_stock = audit.avail.clamp(0, total_stock.max(0));
-        let sold_stock = (audit.sold - audit.returned).max(0);
-        let reserved_stock = total_stock - available_stock - sold_stock;
-        Self {
-            total_stock,
-            available_stock,
-            reserved_stock,
-            sold_stock,
-            as_of_ms: audit.now_ms,
-            hidden: audit.hidden,
-        }
-    }
-}
+/// Passes in which every SKU is audited once, at rest or not.
+const ROUND: usize = 12;
 
 /// What the pass remembers from one time to the next.
 #[derive(Default)]
-pub(super) struct Suspects {
+pub(super) struct Memory {
+    turn: usize,
+    /// Every SKU that Redis has had, as of the beginning of the round.
+    names: Vec<Arc<Name>>,
+    /// What the last audit of a SKU found wrong, or near it.
+    findings: HashMap<ProductId, (Finding, i64)>,
     failed: HashSet<ProductId>,
 }
 
 impl Reservations {
-    /// The stock of a product.
-    pub async fn stock(&self, name: &Arc<Name>) -> Result<Shown, Fault> {
-        self.reading(async { Ok(Shown::from(&self.audit(name).await?)) }).await
-    }
-
     /// The counters of a product.
     pub async fn audit(&self, name: &Arc<Name>) -> Result<Audit, Fault> {
         self.on_sku(name, || self.ledger.audit(&name.sku)).await
@@ -66,65 +36,92 @@ impl Reservations {
 
     /// Passes over all SKUs again and again until the service stops.
     pub(super) async fn run_pass(self) {
-        let mut suspects = Suspects::default();
+        let mut memory = Memory::default();
         while self
             .shared
             .tasks
             .pause(crate::platform::tasks::jittered(self.shared.sweeper.full_pass))
             .await
         {
-            if let Err(fault) = self.pass(&mut suspects).await {
+            if let Err(fault) = self.pass(&mut memory).await {
                 tracing::warn!(error = fault.chain(), "a pass over all SKUs was cut short");
             }
         }
     }
 
-    /// One pass.
-    pub(super) async fn pass(&self, suspects: &mut Suspects) -> Result<(), Fault> {
-        let (mut after, mut totals) = (0, Totals::default());
-        loop {
-            let names = store::known(&self.shared.background_db, after, STEP).await?;
-            let Some((last, _)) = names.last() else { break };
-            after = last.get();
-            self.pass_step(names, suspects, &mut totals).await?;
+    /// One pass: audits every SKU that has something on it, and its share of those at rest.
+    async fn pass(&self, memory: &mut Memory) -> Result<(), Fault> {
+        let turn = memory.turn % ROUND;
+        if turn == 0 {
+            memory.names = self.known_after(0).await?;
+            let known: HashSet<ProductId> = memory.names.iter().map(|name| name.id).collect();
+            memory.findings.retain(|id, _| known.contains(id));
+        } else {
+            let last = memory.names.last().map_or(0, |name| name.id.get());
+            memory.names.extend(self.known_after(last).await?);
         }
-        metrics::gauge!(names::EPOCH_GAP).set(totals.epoch_gap as f64);
-        metrics::gauge!(names::DRIFT_UNITS).set(totals.drift as f64);
-        metrics::gauge!(names::NEGATIVE_AVAIL).set(totals.negative as f64);
-        metrics::gauge!(names::OLDEST_PIN_AGE).set(totals.oldest_pin_age_ms as f64 / 1_000.0);
+        memory.turn += 1;
+        let mut oldest_pin_age_ms = 0;
+        for (step, names) in memory.names.clone().chunks(STEP).enumerate() {
+            let busy = self.ledger.busy(names).await?;
+            let audited = names.iter().zip(busy).enumerate().filter(|(at, (name, busy))| {
+                *busy || (step + at) % ROUND == turn || memory.failed.contains(&name.id)
+            });
+            let audited: Vec<Arc<Name>> = audited.map(|(_, (name, _))| name.clone()).collect();
+            oldest_pin_age_ms = self.audit_all(&audited, memory).await?.max(oldest_pin_age_ms);
+        }
+        let findings = || memory.findings.values();
+        let gap = findings().map(|(finding, _)| finding.epoch_gap).max().unwrap_or(0);
+        let drift: i64 = findings().map(|(finding, _)| finding.drift).sum();
+        let negative: i64 = findings().map(|(_, negative)| negative).sum();
+        metrics::gauge!(names::EPOCH_GAP).set(gap as f64);
+        metrics::gauge!(names::DRIFT_UNITS).set(drift as f64);
+        metrics::gauge!(names::NEGATIVE_AVAIL).set(negative as f64);
+        metrics::gauge!(names::OLDEST_PIN_AGE).set(oldest_pin_age_ms as f64 / 1_000.0);
         Ok(())
     }
 
-    async fn pass_step(
-        &self,
-        names: Vec<(ProductId, crate::kernel::Sku)>,
-        suspects: &mut Suspects,
-        totals: &mut Totals,
-    ) -> Result<(), Fault> {
-        let ids: Vec<ProductId> = names.iter().map(|(id, _)| *id).collect();
-        let names: Vec<Arc<Name>> =
-            names.into_iter().map(|(id, sku)| Arc::new(Name { id, sku })).collect();
+    async fn known_after(&self, mut after: i64) -> Result<Vec<Arc<Name>>, Fault> {
+        let mut known = Vec::new();
+        loop {
+            let names = store::known(&self.shared.background_db, after, STEP as i64).await?;
+            let Some((last, _)) = names.last() else { return Ok(known) };
+            after = last.get();
+            known.extend(names.into_iter().map(|(id, sku)| Arc::new(Name { id, sku })));
+        }
+    }
+
+    /// Audits these SKUs; answers the age of the oldest pin in ms.
+    async fn audit_all(&self, names: &[Arc<Name>], memory: &mut Memory) -> Result<i64, Fault> {
+        if names.is_empty() {
+            return Ok(0);
+        }
+        let ids: Vec<ProductId> = names.iter().map(|name| name.id).collect();
         // Postgres is read on both sides of Redis: what Redis says must lie between the two.
         let before = self.sold(&ids).await?;
         let audits = names.iter().map(|name| self.ledger.audit(&name.sku));
         let audits = futures_util::future::join_all(audits).await;
         let after = self.sold(&ids).await?;
+        let mut oldest_pin_age_ms = 0;
         for (name, audit) in names.iter().zip(audits) {
             let (Some(before), Some(after)) = (before.get(&name.id), after.get(&name.id)) else {
                 continue;
             };
             match audit {
                 Ok(audit) => {
-                    let finding = Finding::of(&audit, *before, *after);
                     self.note_audit(name, &audit);
-                    totals.add(&audit, &finding);
-                    self.judge(name, finding, suspects).await?;
+                    if audit.oldest_pin_ms > 0 {
+                        oldest_pin_age_ms =
+                            oldest_pin_age_ms.max(audit.now_ms - audit.oldest_pin_ms);
+                    }
+                    let finding = Finding::of(&audit, *before, *after);
+                    self.judge(name, finding, (-audit.avail).max(0), memory).await?;
                 }
                 Err(Trouble::Rebuild) => self.shared.rebuilder.rebuild(name).await?,
                 Err(Trouble::Fault(fault)) => return Err(fault),
             }
         }
-        Ok(())
+        Ok(oldest_pin_age_ms)
     }
 
     async fn sold(&self, ids: &[ProductId]) -> Result<HashMap<ProductId, Ledger>, Fault> {
@@ -147,10 +144,17 @@ impl Reservations {
         &self,
         name: &Arc<Name>,
         finding: Finding,
-        suspects: &mut Suspects,
+        negative: i64,
+        memory: &mut Memory,
     ) -> Result<(), Fault> {
-        if finding == Finding::default() {
-            suspects.failed.remove(&name.id);
+        let sound = finding == Finding::default();
+        if sound && negative == 0 {
+            memory.findings.remove(&name.id);
+        } else {
+            memory.findings.insert(name.id, (finding, negative));
+        }
+        if sound {
+            memory.failed.remove(&name.id);
             return Ok(());
         }
         if finding.ahead {
@@ -158,11 +162,11 @@ impl Reservations {
             tracing::error!(sku = %name.sku, ?finding, "postgres is behind redis; the SKU is closed");
             return self.ledger.close(&name.sku).await;
         }
-        if suspects.failed.insert(name.id) {
+        if memory.failed.insert(name.id) {
             return Ok(());
         }
         tracing::error!(sku = %name.sku, ?finding, "redis and postgres differ; the SKU is rebuilt");
-        suspects.failed.remove(&name.id);
+        memory.failed.remove(&name.id);
         self.shared.rebuilder.rebuild(name).await
     }
 }
@@ -175,7 +179,7 @@ struct Ledger {
 }
 
 /// What an audit found wrong.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Finding {
     /// The counters do not add up (INV2).
     unbalanced: bool,
@@ -202,25 +206,6 @@ impl Finding {
             drift: missing + surplus,
             epoch_gap: (before.epoch - audit.epoch).max(0),
             ahead: audit.epoch > after.epoch,
-        }
-    }
-}
-
-#[derive(Default)]
-struct Totals {
-    epoch_gap: i64,
-    drift: i64,
-    negative: i64,
-    oldest_pin_age_ms: i64,
-}
-
-impl Totals {
-    fn add(&mut self, audit: &Audit, finding: &Finding) {
-        self.epoch_gap = self.epoch_gap.max(finding.epoch_gap);
-        self.drift += finding.drift;
-        self.negative += (-audit.avail).max(0);
-        if audit.oldest_pin_ms > 0 {
-            self.oldest_pin_age_ms = self.oldest_pin_age_ms.max(audit.now_ms - audit.oldest_pin_ms);
         }
     }
 }
@@ -273,19 +258,5 @@ mod tests {
         );
         let behind = Ledger { epoch: 2, sold: 2 };
         assert!(Finding::of(&audit(), behind, behind).ahead);
-    }
-
-    #[test]
-    fn shown_stock_adds_up_even_below_zero() {
-        for audit in
-            [audit(), Audit { avail: -2, held: 10, ..audit() }, Audit { returned: 2, ..audit() }]
-        {
-            let shown = Shown::from(&audit);
-            assert_eq!(
-                shown.total_stock,
-                shown.available_stock + shown.reserved_stock + shown.sold_stock
-            );
-            assert!(shown.available_stock >= 0);
-        }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::LOCATION;
+use actix_web::http::header::{CACHE_CONTROL, ContentType, LOCATION};
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
@@ -394,17 +394,6 @@ fn responses(page: Page<Reservation>) -> Page<ReservationResponse> {
     Page { items: page.items.into_iter().map(Into::into).collect(), next_cursor: page.next_cursor }
 }
 
-#[derive(Debug, Serialize)]
-struct StockResponse {
-    product_id: ProductId,
-    sku: Sku,
-    total_stock: i64,
-    available_stock: i64,
-    reserved_stock: i64,
-    sold_stock: i64,
-    as_of: Instant,
-}
-
 async fn stock_by_id(
     Visitor(caller): Visitor,
     reservations: web::Data<Reservations>,
@@ -428,20 +417,16 @@ async fn stock(
 ) -> Result<HttpResponse, Problem> {
     let catalogue = reservations.catalogue();
     let name = product.find(catalogue).await?.ok_or_else(unknown_product)?;
-    let shown = reservations.stock(&name).await?;
-    if shown.hidden {
+    let snapshot = reservations.snapshot(&name).await?;
+    let mut cached = "public, max-age=0, must-revalidate";
+    if snapshot.stock.hidden {
         let product = catalogue.product(name.id).await?.ok_or_else(unknown_product)?;
         if !owns(caller.as_ref(), &product) {
             return Err(unknown_product());
         }
+        cached = "no-store";
     }
-    Ok(HttpResponse::Ok().json(StockResponse {
-        product_id: name.id,
-        sku: name.sku.clone(),
-        total_stock: shown.total_stock,
-        available_stock: shown.available_stock,
-        reserved_stock: shown.reserved_stock,
-        sold_stock: shown.sold_stock,
-        as_of: Instant::from_ms(shown.as_of_ms),
-    }))
+    let mut response = HttpResponse::Ok();
+    response.insert_header((CACHE_CONTROL, cached)).content_type(ContentType::json());
+    Ok(response.body(snapshot.json.clone()))
 }

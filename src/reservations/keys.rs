@@ -26,6 +26,11 @@ impl Keys {
         format!("{}s:{{{sku}}}", self.prefix)
     }
 
+    /// The three indexes, of which none is there while a SKU is at rest.
+    pub(super) fn indexes(&self, sku: &Sku) -> [String; 3] {
+        ["d", "p", "g"].map(|kind| format!("{}{kind}:{{{sku}}}", self.prefix))
+    }
+
     /// The TTL key of a hold.
     pub(super) fn timer(&self, sku: &Sku, id: ReservationId) -> String {
         format!("{}t:{{{sku}}}:{id}", self.prefix)

@@ -20,6 +20,7 @@ mod record;
 mod recovery;
 mod reserve;
 mod startup;
+mod stock;
 mod store;
 mod watch;
 
@@ -36,9 +37,9 @@ use crate::platform::{Db, Fault, Outcome, Tasks};
 use batch::Batches;
 use ledger::{Ledger, Trouble};
 use rebuild::Rebuilder;
+use stock::Snapshots;
 use watch::Watch;
 
-pub use audit::Shown;
 pub use cancel::EndError;
 
 pub use confirm::{
@@ -49,6 +50,7 @@ pub use ledger::Audit;
 pub use query::{Item, Reservation, Status};
 pub use reserve::{Held, Hold, ReserveError, Short};
 pub use startup::check as check_redis;
+pub use stock::{Snapshot, Stock};
 pub use store::{STATEMENTS, decision};
 
 /// What the reservations are made of.
@@ -84,6 +86,7 @@ struct Shared {
     redis: Redis,
     rebuilder: Rebuilder,
     watch: Watch,
+    snapshots: Snapshots,
 }
 
 /// The reservations' handle; each worker has one with its own lane.
@@ -102,6 +105,7 @@ impl Reservations {
             Rebuilder::new(ledger.clone(), parts.background_db.clone(), parts.catalogue.clone());
         let shared = Shared {
             watch: Watch::new(parts.clock),
+            snapshots: Snapshots::new(parts.settings.stock_max_age),
             db: parts.db,
             background_db: parts.background_db,
             catalogue: parts.catalogue,

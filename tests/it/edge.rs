@@ -63,7 +63,6 @@ async fn every_answer_has_the_safety_headers() {
             ("referrer-policy", "no-referrer"),
             ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
             ("cross-origin-resource-policy", "same-origin"),
-            ("cache-control", "no-store"),
         ] {
             assert_eq!(
                 reply.headers.get(name).map(|got| got.to_str().unwrap()),
@@ -71,6 +70,9 @@ async fn every_answer_has_the_safety_headers() {
                 "{name}: {shown}"
             );
         }
+        let cached = reply.headers["cache-control"].to_str().unwrap();
+        let of_all = reply.body.get("available_stock").is_some();
+        assert_eq!(cached == "no-store", !of_all, "{shown}");
         assert!(reply.headers.contains_key("x-request-id"), "{shown}");
         assert!(!reply.headers.contains_key("server"), "{shown}");
     }
@@ -120,6 +122,9 @@ async fn metrics_are_for_operators_and_have_their_names() {
         format!("{}{{code=\"insufficient_stock\"}}", names::REFUSALS),
         format!("{}{{end=\"confirmed\"}}", names::ENDS),
         format!("{}_bucket{{script=\"reserve\",le=", names::SCRIPT_SECONDS),
+        format!("{}_bucket{{batch=\"reserve\",le=", names::BATCH_ITEMS),
+        format!("{}_bucket{{batch=\"confirm\",le=\"64\"", names::BATCH_ITEMS),
+        format!("{}_bucket{{batch=\"pin\",le=\"512\"", names::QUEUE_ITEMS),
         format!("{}_count", names::REBUILD_SECONDS),
         format!("{} ", names::DRIFT_UNITS),
         format!("{} ", names::EPOCH_GAP),

@@ -18,7 +18,7 @@ async fn config_set(redis: &mut MultiplexedConnection, name: &str, value: &str) 
 }
 
 /// How many scripts the server has run.
-async fn scripts_run(redis: &mut MultiplexedConnection) -> u64 {
+pub async fn scripts_run(redis: &mut MultiplexedConnection) -> u64 {
     let mut info = redis::cmd("INFO");
     let text: String = info.arg("commandstats").query_async(redis).await.unwrap();
     let calls = text.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:calls="));

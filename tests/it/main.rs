@@ -18,6 +18,7 @@ mod faults_redis;
 mod faults_saga;
 mod faults_startup;
 mod idempotency;
+mod looking;
 mod process;
 mod products;
 mod proxy;

@@ -2,6 +2,8 @@
 
 mod replies;
 
+use std::sync::Arc;
+
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
 
@@ -230,6 +232,18 @@ impl Ledger {
             earliest_ms: reply.int(3)?,
             now_ms: reply.int(4)?,
         })
+    }
+
+    /// For each of these, whether anything is held on it, pinned, or has just ended.
+    pub(super) async fn busy(&self, names: &[Arc<Name>]) -> Result<Vec<bool>, Fault> {
+        let mut connection = self.via.connection().await?;
+        let mut pipe = redis::pipe();
+        for name in names {
+            pipe.cmd("EXISTS").arg(&self.keys.indexes(&name.sku));
+        }
+        let found: redis::RedisResult<Vec<i64>> = pipe.query_async(&mut connection).await;
+        let found = found.map_err(|error| self.via.fault("looking for what is held", error))?;
+        Ok(found.into_iter().map(|keys| keys > 0).collect())
     }
 
     /// Closes a SKU: every script on it asks for a rebuild first.
