@@ -78,7 +78,12 @@ impl Size {
     fn note(&self) -> String {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let run = if self.quick { "a quick run, more noise than a full one" } else { "a full run" };
-        format!("{run}; {cores} cores carried load generator, service, Redis and Postgres together")
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("not known");
+        format!(
+            "{run}; {cores} cores carried load generator, service, Redis and Postgres together; \
+             load average of the machine before it began: {load}"
+        )
     }
 }
 
