@@ -39,15 +39,17 @@ pub(super) struct Series {
     pub(super) points: Vec<(f64, f64)>,
 }
 
-/// Draws lines; both axes begin at zero unless x is doubling.
+/// Draws lines; axes begin at zero, but a doubling one at its first point.
 pub(super) fn lines(chart: &Chart<'_>, series: &[Series]) -> String {
     let points = || series.iter().flat_map(|line| &line.points);
     let doubling = chart.across == Across::Doubling;
     let across = |x: f64| if doubling { x.max(1.0).log2() } else { x };
-    let right = points().map(|point| across(point.0)).fold(0.0, f64::max).max(1e-9);
+    let least = points().map(|point| across(point.0)).fold(f64::INFINITY, f64::min);
+    let left = if doubling && least.is_finite() { least } else { 0.0 };
+    let right = points().map(|point| across(point.0) - left).fold(0.0, f64::max).max(1e-9);
     let top = ceiling_of(points().map(|point| point.1).fold(0.0, f64::max));
     let place = |(x, y): (f64, f64)| {
-        let x = LEFT + across(x) / right * (WIDTH - LEFT - RIGHT);
+        let x = LEFT + (across(x) - left) / right * (WIDTH - LEFT - RIGHT);
         (x, HEIGHT - BOTTOM - y / top * (HEIGHT - TOP - BOTTOM))
     };
     let mut svg = frame(chart, top);

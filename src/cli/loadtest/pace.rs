@@ -1,11 +1,11 @@
 //! When the next request goes out.
 
 use std::cell::Cell;
-use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
 /// Shortest sleep of the pacing thread: what is due by then goes out together.
 const SHORTEST_SLEEP: Duration = Duration::from_micros(200);
@@ -26,14 +26,18 @@ enum Mode {
     /// Each connection sends as soon as it has its answer.
     Closed,
     /// Requests are due at fixed times, whether or not earlier ones were answered.
-    Open {
-        timetable: Timetable,
-        /// How long a request waits for a free connection before it is dropped, and counted.
-        patience: Duration,
-        due: Arc<Semaphore>,
-        taken: Cell<u64>,
-        dropped: Cell<u64>,
-    },
+    Open(Open),
+}
+
+#[derive(Debug)]
+struct Open {
+    timetable: Timetable,
+    /// How long a request waits for a free connection before it is dropped, and counted.
+    patience: Duration,
+    taken: Cell<u64>,
+    dropped: Cell<u64>,
+    /// To the pacing thread: connections that wait for a time to come, in its order.
+    early: Sender<(Instant, oneshot::Sender<()>)>,
 }
 
 /// The times at which requests are due.
@@ -64,32 +68,19 @@ impl Pace {
     /// `patience` for a free connection.
     pub(super) fn open(per_second: f64, patience: Duration, ends: Instant, most: u64) -> Self {
         let timetable = Timetable { start: Instant::now(), per_second };
-        let due = Arc::new(Semaphore::new(0));
-        let permits = Arc::clone(&due);
-        // A thread, because the runtime's timers only count milliseconds. It ends with the run.
-        thread::spawn(move || release(timetable, ends, &permits));
+        let (early, waiting) = mpsc::channel();
+        // A thread, because the runtime's timers only count milliseconds. It ends with the pace.
+        thread::spawn(move || release(&waiting));
         let (taken, dropped) = (Cell::new(0), Cell::new(0));
-        let mode = Mode::Open { timetable, patience, due, taken, dropped };
-        Self { mode, ends, left: Cell::new(most) }
+        let open = Open { timetable, patience, taken, dropped, early };
+        Self { mode: Mode::Open(open), ends, left: Cell::new(most) }
     }
 
     /// Waits for the next request's turn and says when it is due; `None` at the end.
     pub(super) async fn next(&self) -> Option<Instant> {
         let due = match &self.mode {
             Mode::Closed => Instant::now(),
-            Mode::Open { timetable, patience, due, taken, dropped } => loop {
-                due.acquire().await.ok()?.forget();
-                let number = taken.replace(taken.get() + 1);
-                let time = timetable.time_of(number);
-                let now = Instant::now();
-                if now >= self.ends {
-                    return None;
-                }
-                if now.saturating_duration_since(time) <= *patience {
-                    break time;
-                }
-                dropped.set(dropped.get() + 1);
-            },
+            Mode::Open(open) => open.next(self.ends).await?,
         };
         let left = self.left.get();
         self.left.set(left.saturating_sub(1));
@@ -100,27 +91,44 @@ impl Pace {
     pub(super) fn unsent(&self) -> u64 {
         match &self.mode {
             Mode::Closed => 0,
-            Mode::Open { timetable, taken, dropped, .. } => {
-                let due = timetable.due_by(self.ends - LAST_MOMENT).saturating_sub(1);
-                dropped.get() + due.saturating_sub(taken.get())
+            Mode::Open(open) => {
+                let due = open.timetable.due_by(self.ends - LAST_MOMENT).saturating_sub(1);
+                open.dropped.get() + due.saturating_sub(open.taken.get())
             }
         }
     }
 }
 
-/// Lets requests go when they are due.
-fn release(timetable: Timetable, ends: Instant, permits: &Semaphore) {
-    let mut released = 0;
-    loop {
+impl Open {
+    async fn next(&self, ends: Instant) -> Option<Instant> {
         let now = Instant::now();
-        if now >= ends {
-            return permits.close();
+        let taken = self.taken.get();
+        let given_up = now.checked_sub(self.patience).filter(|time| *time > self.timetable.start);
+        let number = given_up.map_or(0, |time| self.timetable.due_by(time)).max(taken);
+        let due = self.timetable.time_of(number);
+        if now >= ends || due >= ends {
+            return None;
         }
-        let due = timetable.due_by(now);
-        permits.add_permits(usize::try_from(due - released).unwrap_or(0));
-        released = due;
-        let next = timetable.time_of(due).min(ends);
-        thread::sleep(next.saturating_duration_since(now).max(SHORTEST_SLEEP));
+        self.dropped.set(self.dropped.get() + number - taken);
+        self.taken.set(number + 1);
+        if due > now {
+            let (go, turn) = oneshot::channel();
+            self.early.send((due, go)).ok()?;
+            turn.await.ok()?;
+        }
+        Some(due)
+    }
+}
+
+/// Lets requests go when they are due.
+fn release(waiting: &Receiver<(Instant, oneshot::Sender<()>)>) {
+    for (due, go) in waiting {
+        let early = due.saturating_duration_since(Instant::now());
+        if !early.is_zero() {
+            thread::sleep(early.max(SHORTEST_SLEEP));
+        }
+        // Whoever waited may have left with the run.
+        let _ = go.send(());
     }
 }
 
@@ -163,7 +171,7 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let due = pace.next().await.unwrap();
         assert!(due.elapsed() < 2 * patience, "{:?}", due.elapsed());
-        let Mode::Open { taken, dropped, .. } = &pace.mode else { panic!() };
+        let Mode::Open(Open { taken, dropped, .. }) = &pace.mode else { panic!() };
         assert!(dropped.get() > 0);
         assert_eq!(dropped.get() + 2, taken.get());
     }

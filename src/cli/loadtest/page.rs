@@ -20,7 +20,8 @@ pub(super) fn page(summary: &Summary) -> String {
         true => ("right", "Every answer was right, and no unit is missing."),
         false => ("wrong", "Something was wrong: see below."),
     };
-    let verdict = [summary.pacing.lines(), summary.verdict()].concat().join("\n");
+    let verdict =
+        [summary.refusals(), summary.pacing.lines(), summary.verdict()].concat().join("\n");
     let sku = match plan.across {
         Some(count) => format!("{} over {count} products", plan.sku),
         None => plan.sku.clone(),
@@ -91,7 +92,7 @@ fn charts(summary: &Summary) -> String {
         title: "Latency of each kind of request",
         x: "percentile",
         y: "ms",
-        across: Across::Named(&["50", "90", "99", "99.9", "greatest"]),
+        across: Across::Named(&["50", "90", "99", "99.9", "100"]),
     };
     let bars = Chart {
         title: "How long accepted requests took",

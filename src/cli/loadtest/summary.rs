@@ -128,15 +128,22 @@ impl Summary {
                 kind.kind, kind.accepted, kind.accepted_per_second, kind.refused
             ));
         }
-        for kind in &self.kinds {
-            let (name, p99) = (kind.kind, kind.refused_latency_ms.p99);
-            lines.extend(kind.refusals.iter().map(|(code, count)| {
-                format!("  {name} refused: {code} {count} (p99 {p99:.2} ms)")
-            }));
-        }
+        lines.extend(self.refusals());
         lines.extend(self.pacing.lines());
         lines.extend(self.verdict());
         lines.join("\n")
+    }
+
+    /// Who was refused why, and how soon.
+    pub(super) fn refusals(&self) -> Vec<String> {
+        let of = |kind: &KindFigures| {
+            let (name, p99) = (kind.kind, kind.refused_latency_ms.p99);
+            let line = |(code, count): &(String, u64)| {
+                format!("{name} refused: {code} {count} (p99 of all {p99:.2} ms)")
+            };
+            kind.refusals.iter().map(line).collect::<Vec<_>>()
+        };
+        self.kinds.iter().flat_map(of).collect()
     }
 
     /// The proof and the wrong answers, in words.

@@ -28,7 +28,7 @@ pub(super) fn measure(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
         world.make_product(SKU)?;
     }
     add_holds(bench, &small, few)?;
-    let (mut live, mut points) = (0, Vec::new());
+    let (mut live, mut points, mut all_few) = (0, Vec::new(), Vec::new());
     for level in levels {
         let before = large.redis()?.used_memory()?;
         add_holds(bench, &large, level - live)?;
@@ -41,17 +41,17 @@ pub(super) fn measure(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
             at_few.push(steady(bench, &small)?);
             at_many.push(steady(bench, &large)?);
         }
-        points.push((few as f64, Spread::of(&at_few).median));
         points.push((level as f64, Spread::of(&at_many).median));
         if level == bench.size.live_holds[2] {
-            let name = "bytes in Redis for each live hold";
-            bench.tell(report, Part::limit(5, name, &[bytes], BYTES));
-            let name = "holds/s among the most live holds / among 1,000";
+            let name = format!("bytes in Redis for each of {level} live holds");
+            bench.tell(report, Part::limit(5, &name, &[bytes], BYTES));
+            let name = format!("holds/s among {level} live holds / among {few}");
             let aim = Some((5, Target::AtLeast(0.9)));
-            bench.tell(report, Part::rounds(aim, name, (&at_many, &at_few)));
+            bench.tell(report, Part::rounds(aim, &name, (&at_many, &at_few)));
         }
+        all_few.append(&mut at_few);
     }
-    points.sort_by(|one, other| one.0.total_cmp(&other.0));
+    points.insert(0, (few as f64, Spread::of(&all_few).median));
     let title = "Holds per second among live holds, one given back for each that is made";
     let chart = Chart { title, x: "live holds", y: "holds/s", across: Across::Doubling };
     let series = [Series { name: "reserve".to_owned(), points }];

@@ -149,10 +149,11 @@ fn overload_without_stores(
     let figures = Ceiling::start(bench, world)?.take(bench, &flood)?;
     let note = format!(
         "the same overload on the HTTP server without stores: {:.0} answers/s, p50 {:.1} ms, \
-         p99 {:.1} ms",
+         p99 {:.1} ms; the load generator {}",
         figures.rate("reserve"),
         figures.latency_ms("reserve", "p50"),
         figures.latency_ms("reserve", "p99"),
+        figures.generator(),
     );
     bench.say(&format!("  {note}"));
     report.notes.push(note);

@@ -34,6 +34,8 @@ use report::{Part, Report};
 pub(crate) struct Size {
     /// Rounds in which ours and the references take turns.
     pub(crate) rounds: usize,
+    /// Whether it is the shorter one.
+    pub(crate) quick: bool,
     /// How often everything else is measured.
     pub(crate) repeats: usize,
     /// Length of each measurement of a round, in seconds.
@@ -51,6 +53,7 @@ pub(crate) struct Size {
 
 impl Size {
     pub(crate) const FULL: Self = Self {
+        quick: false,
         rounds: 5,
         repeats: 3,
         seconds: 10,
@@ -61,6 +64,7 @@ impl Size {
         rest_seconds: 20,
     };
     pub(crate) const QUICK: Self = Self {
+        quick: true,
         rounds: 2,
         repeats: 2,
         seconds: 3,
@@ -70,6 +74,17 @@ impl Size {
         other_holds: 100_000,
         rest_seconds: 10,
     };
+
+    fn note(&self) -> String {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let run = if self.quick { "a quick run, more noise than a full one" } else { "a full run" };
+        let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+        let load = load.split(' ').next().filter(|load| !load.is_empty()).unwrap_or("not known");
+        format!(
+            "{run}; {cores} cores carried load generator, service, Redis and Postgres together; \
+             load average of the machine before it began: {load}"
+        )
+    }
 }
 
 /// What every part of the benchmark needs.
@@ -112,6 +127,7 @@ impl<'a> Bench<'a> {
     /// Measures everything, writes the report, and says how many answers were wrong.
     pub(crate) fn run(&self) -> Result<u64> {
         let mut report = Report::default();
+        report.notes.push(self.size.note());
         let peaks = rounds::measure(self, &mut report)?;
         latency::measure(self, &peaks, &mut report)?;
         growth::measure(self, &mut report)?;
