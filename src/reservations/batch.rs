@@ -129,7 +129,7 @@ fn reserve<'a>(
         let runs = AtomicU32::new(0);
         let run = || {
             let again = runs.fetch_add(1, Ordering::Relaxed) > 0;
-            to.ledger.reserve(name, wanted, to.rules(), to.shared.watch.now_ms(), again)
+            to.ledger.reserve(name, wanted, to.rules(), again)
         };
         let mut answer = to.on_sku(name, run).await;
         if answer.as_ref().is_err_and(|fault| fault.outcome() == Outcome::Unknown) {

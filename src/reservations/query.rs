@@ -8,9 +8,6 @@ use crate::platform::Fault;
 use crate::reservations::record::{Lines, Record, State};
 use crate::reservations::{Reservations, store};
 
-/// Most live holds that one listing shows.
-const LISTED: usize = 200;
-
 /// Where a reservation stands, in the words of the API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -230,17 +227,14 @@ impl Reservations {
 
     /// What Redis has of a buyer: on each product the live hold, or the one that ended last.
     async fn recent_of(&self, user: &UserId) -> Result<Vec<Reservation>, Fault> {
+        let hinted = self.ledger.hinted(user).await?;
+        let recent = hinted.into_iter().map(|product| self.recent_on(user, product));
+        let recent = futures_util::future::try_join_all(recent).await?;
         let mut found: Vec<Reservation> = Vec::new();
-        let mut stale = Vec::new();
-        for product in self.ledger.hinted(user, LISTED).await? {
-            match self.recent_on(user, product).await? {
-                Some(recent) if found.iter().any(|known| known.id == recent.id) => {}
-                Some(recent) => found.push(recent.ended_view()),
-                None => stale.push(product),
+        for recent in recent.into_iter().flatten() {
+            if !found.iter().any(|known| known.id == recent.id) {
+                found.push(recent.ended_view());
             }
-        }
-        if !stale.is_empty() {
-            self.ledger.drop_hints(user, &stale).await?;
         }
         Ok(found)
     }

@@ -24,6 +24,8 @@ pub(super) use replies::{
 
 /// How long the hint where a buyer has holds outlives the last one: longer than any hold.
 const HINT_SECONDS: i64 = 25 * 3600;
+/// Most products that the hint of one buyer names.
+const HINTED: usize = 200;
 
 /// The scripts, over one way to Redis.
 #[derive(Clone)]
@@ -78,7 +80,6 @@ impl Ledger {
         name: &Name,
         wanted: &[Wanted],
         rules: Rules,
-        now_ms: i64,
         again: bool,
     ) -> Answer<Batch> {
         let sku = &name.sku;
@@ -96,7 +97,7 @@ impl Ledger {
             cmd.arg(want.ttl_ms).arg(&want.lines).arg(want.short_ms);
             cmd.arg(want.email.as_deref().unwrap_or("-"));
         }
-        let hints = self.send_hints(name, wanted, now_ms);
+        let hints = self.send_hints(name, wanted);
         let ((), reply) = futures_util::join!(hints, self.run(&lua::RESERVE, &cmd));
         let reply = reply?;
         let (now_ms, earliest_ms) = (reply.int(1)?, reply.int(2)?);
@@ -105,43 +106,59 @@ impl Ledger {
     }
 
     /// The hint goes out in the same flush as the script that follows it; a hint that is lost only makes a listing
-    /// incomplete until the hold ends.
-    async fn send_hints(&self, name: &Name, wanted: &[Wanted], now_ms: i64) {
+    /// incomplete until the hold ends. Nearly every buyer has one product, so writing just that and looking at what
+    /// stood there before costs a third of keeping a set.
+    async fn send_hints(&self, name: &Name, wanted: &[Wanted]) {
         let hinted: Vec<_> = wanted.iter().filter(|want| want.lines != "@").collect();
         if hinted.is_empty() {
             return;
         }
         let Ok(mut connection) = self.via.connection().await else { return };
+        let product = name.id.to_string();
         let mut hints = redis::pipe();
-        for want in hinted {
-            let key = self.keys.user(&want.user);
-            hints.cmd("ZADD").arg(&key).arg(now_ms).arg(name.id.get()).ignore();
-            hints.cmd("EXPIRE").arg(&key).arg(HINT_SECONDS).ignore();
+        for want in &hinted {
+            self.hint(&mut hints, &want.user, &product).arg("GET");
         }
-        let sent: redis::RedisResult<()> = hints.query_async(&mut connection).await;
-        if let Err(error) = sent {
-            tracing::debug!(%error, "a hint was not written");
+        let before: redis::RedisResult<Vec<Option<String>>> =
+            hints.query_async(&mut connection).await;
+        let Ok(before) = before.inspect_err(|error| tracing::debug!(%error, "no hint was written"))
+        else {
+            return;
+        };
+        let mut merged = redis::pipe();
+        for (want, before) in hinted.iter().zip(before.iter().flatten()) {
+            let others = before.split(',').filter(|other| *other != product).take(HINTED - 1);
+            let all: Vec<&str> = std::iter::once(product.as_str()).chain(others).collect();
+            if all.len() > 1 {
+                self.hint(&mut merged, &want.user, &all.join(",")).ignore();
+            }
         }
+        if !merged.is_empty() {
+            let sent: redis::RedisResult<()> = merged.query_async(&mut connection).await;
+            if let Err(error) = sent {
+                tracing::debug!(%error, "hints were not merged");
+            }
+        }
+    }
+
+    fn hint<'a>(
+        &self,
+        pipe: &'a mut redis::Pipeline,
+        user: &UserId,
+        products: &str,
+    ) -> &'a mut redis::Pipeline {
+        pipe.cmd("SET").arg(self.keys.user(user)).arg(products).arg("EX").arg(HINT_SECONDS)
     }
 
     /// The products where a buyer may have holds, the latest first.
-    pub(super) async fn hinted(&self, user: &UserId, limit: usize) -> Result<Vec<i64>, Fault> {
+    pub(super) async fn hinted(&self, user: &UserId) -> Result<Vec<i64>, Fault> {
         let mut connection = self.via.connection().await?;
-        let mut cmd = redis::cmd("ZREVRANGE");
-        cmd.arg(self.keys.user(user)).arg(0).arg(limit.saturating_sub(1));
-        cmd.query_async(&mut connection)
-            .await
-            .map_err(|error| self.via.fault("reading hints", error))
-    }
-
-    /// Drops a hint that led to nothing.
-    pub(super) async fn drop_hints(&self, user: &UserId, products: &[i64]) -> Result<(), Fault> {
-        let mut connection = self.via.connection().await?;
-        let mut cmd = redis::cmd("ZREM");
-        cmd.arg(self.keys.user(user)).arg(products);
-        cmd.query_async(&mut connection)
-            .await
-            .map_err(|error| self.via.fault("dropping hints", error))
+        let mut cmd = redis::cmd("GET");
+        cmd.arg(self.keys.user(user));
+        let hinted: redis::RedisResult<Option<String>> = cmd.query_async(&mut connection).await;
+        let hinted = hinted.map_err(|error| self.via.fault("reading hints", error))?;
+        let products = hinted.unwrap_or_default();
+        Ok(products.split(',').filter_map(|product| product.parse().ok()).collect())
     }
 
     pub(super) async fn arm(&self, sku: &Sku, id: ReservationId, deadline_ms: i64) -> Answer<bool> {
