@@ -71,13 +71,16 @@ impl Figures {
 }
 
 impl Crowd<'_> {
-    /// As many holds of one SKU as 64 connections can make.
+    /// Of the load at the peak.
+    pub(super) const CONNECTIONS: usize = 64;
+
+    /// As many holds of one SKU as these connections can make.
     pub(super) fn reserving(sku: &str, seconds: u64) -> Crowd<'_> {
         Crowd {
             sku,
             mix: "reserve=1",
             across: None,
-            connections: 64,
+            connections: Self::CONNECTIONS,
             rate: None,
             patience: Duration::from_secs(1),
             prepare: 0,
@@ -85,7 +88,7 @@ impl Crowd<'_> {
         }
     }
 
-    /// As many looks at the stock of one SKU as 64 connections can take.
+    /// As many looks at the stock of one SKU as these connections can take.
     pub(super) fn looking(sku: &str, seconds: u64) -> Crowd<'_> {
         Crowd { mix: "look=1", ..Self::reserving(sku, seconds) }
     }

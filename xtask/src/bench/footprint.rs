@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 
 use super::Bench;
+use super::crowd::Crowd;
 use super::report::{Part, Report};
 use super::world::{World, launch};
 use crate::service::Service;
@@ -20,12 +21,27 @@ const LOOK: Duration = Duration::from_millis(2);
 /// Ticks of `/proc/<pid>/stat` in a second, on every Linux that Rust runs on.
 const TICKS: f64 = 100.0;
 
-/// The greatest memory of a service that has just been loaded, and how soon it starts again.
-pub(super) fn measure(bench: &Bench<'_>, world: World, report: &mut Report) -> Result<()> {
+/// The greatest memory of a service until now, where the system tells it; a part of the aim at the load of all others.
+pub(super) fn memory(
+    bench: &Bench<'_>,
+    world: &World,
+    connections: usize,
+    report: &mut Report,
+) -> Result<()> {
     if Path::new("/proc/self/status").exists() {
-        let rss = peak_rss_mib(world.service.pid())?;
-        bench.tell(report, Part::limit(7, "greatest RSS under load, MiB", &[rss], RSS_MIB));
+        let rss = [peak_rss_mib(world.service.pid())?];
+        let name = format!("greatest RSS with up to {connections} connections, MiB");
+        let part = match connections {
+            Crowd::CONNECTIONS => Part::limit(7, &name, &rss, RSS_MIB),
+            _ => Part::rounds(None, &name, (&rss, &[RSS_MIB])),
+        };
+        bench.tell(report, part);
     }
+    Ok(())
+}
+
+/// How soon a service that has just been loaded starts again.
+pub(super) fn measure(bench: &Bench<'_>, world: World, report: &mut Report) -> Result<()> {
     let mut world = world;
     let mut starts = Vec::new();
     for _ in 0..STARTS {

@@ -45,6 +45,9 @@ fn curve(bench: &Bench<'_>, world: &World, report: &mut Report) -> Result<()> {
         bench.interrupt.check()?;
         bench.say(&format!("  {connections} connections: {rate:.0} holds/s"));
         points.push((connections as f64, rate));
+        if [Crowd::CONNECTIONS, 1_024].contains(&connections) {
+            footprint::memory(bench, world, connections, report)?;
+        }
     }
     let best = points.iter().map(|point| point.1).fold(0.0, f64::max);
     let last = points.last().map_or(0.0, |point| point.1);
