@@ -83,7 +83,8 @@ pub(super) async fn delete(
             Ok(()) => return Ok(HttpResponse::NoContent().finish()),
             Err(DeleteError::Conflict) => {}
             Err(DeleteError::LiveHolds) => {
-                let detail = "somebody holds the product: unpublish it and wait for the last hold to end";
+                let detail =
+                    "somebody holds the product: unpublish it and wait for the last hold to end";
                 return Err(Problem::conflict("has_live_holds", detail));
             }
             Err(DeleteError::Fault(fault)) => return Err(fault.into()),

@@ -6,9 +6,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use crate::catalogue::body::{CreateRequest, ProductResponse};
-use crate::catalogue::{
-    Catalogue, CreateError, Name, NewProduct, Product, edit_http, list_http,
-};
+use crate::catalogue::{Catalogue, CreateError, Name, NewProduct, Product, edit_http, list_http};
 use crate::identity::{Caller, Merchant, Role, Visitor};
 use crate::kernel::{ProductId, Sku};
 use crate::platform::Fault;
@@ -140,19 +138,15 @@ pub(super) fn written(body: &impl Serialize) -> Result<Cached, Fault> {
 /// 304 for a reader that has it already.
 pub(super) fn answer(request: &HttpRequest, shown: Cached) -> HttpResponse {
     let known = request.headers().get_all(IF_NONE_MATCH).filter_map(|tags| tags.to_str().ok());
-    let known = known.flat_map(|tags| tags.split(',')).map(str::trim).any(|tag| {
-        tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == &*shown.etag
-    });
-    let mut answer =
-        if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    let known = known
+        .flat_map(|tags| tags.split(','))
+        .map(str::trim)
+        .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == &*shown.etag);
+    let mut answer = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
     answer.insert_header((ETAG, &*shown.etag));
     // A reader may keep it, and asks each time whether it is still so.
     answer.insert_header((CACHE_CONTROL, "no-cache"));
-    if known {
-        answer.finish()
-    } else {
-        answer.content_type(ContentType::json()).body(shown.body)
-    }
+    if known { answer.finish() } else { answer.content_type(ContentType::json()).body(shown.body) }
 }
 
 /// A product in a request, by either of its names.

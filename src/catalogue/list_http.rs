@@ -88,7 +88,8 @@ impl ListQuery {
             "price" => Ordering::Price,
             "created_at" => Ordering::CreatedAt,
             _ => {
-                let message = "expected `name`, `price` or `created_at`, or one of these after a `-`";
+                let message =
+                    "expected `name`, `price` or `created_at`, or one of these after a `-`";
                 return Err(Problem::invalid_field("ordering", message));
             }
         };

@@ -52,8 +52,7 @@ impl Cache {
     pub fn new(via: Via, name: &str, ttl: Duration) -> Self {
         let generation_key: Arc<str> = format!("{name}generation").into();
         let weigh = |key: &String, kept: &Cached| (key.len() + kept.body.len() + 200) as u32;
-        let memory =
-            Memory::builder().max_capacity(KEPT).weigher(weigh).time_to_live(ttl).build();
+        let memory = Memory::builder().max_capacity(KEPT).weigher(weigh).time_to_live(ttl).build();
         Self {
             generations: generations(via.clone(), generation_key.clone()),
             via,
@@ -113,7 +112,9 @@ impl Cache {
             replaced.map_err(|error| self.via.fault("forgetting lists", error)).ok()
         };
         if in_time(replace).await.flatten().is_none() {
-            tracing::warn!("redis was away: other replicas may show the catalogue as it was until catalogue.cache_ttl");
+            tracing::warn!(
+                "redis was away: other replicas may show the catalogue as it was until catalogue.cache_ttl"
+            );
         }
     }
 

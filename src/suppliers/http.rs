@@ -16,9 +16,7 @@ const MOST: i64 = 200;
 
 /// The routes of this feature.
 pub fn routes(config: &mut web::ServiceConfig) {
-    let list = web::resource("/suppliers")
-        .route(web::get().to(list))
-        .route(web::post().to(create));
+    let list = web::resource("/suppliers").route(web::get().to(list)).route(web::post().to(create));
     let item = web::resource("/suppliers/{id}")
         .route(web::get().to(read))
         .route(web::put().to(replace))

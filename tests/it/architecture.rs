@@ -4,8 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up: a folder may use those before it.
-const FLOORS: [&str; 9] =
-    [
+const FLOORS: [&str; 9] = [
     "kernel",
     "config",
     "platform",

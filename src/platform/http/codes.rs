@@ -92,7 +92,11 @@ pub const CODES: &[Code] = &[
     code(409, "sale_not_open", "The sale has not begun: `opens_at` says when it does."),
     code(409, "sale_paused", "The sale is paused. Holds that stand can still be bought."),
     code(409, "sku_taken", "Another product has or had this SKU; SKUs are never used again."),
-    code(409, "version_conflict", "The product was edited meanwhile: `version` says which one it has now."),
+    code(
+        409,
+        "version_conflict",
+        "The product was edited meanwhile: `version` says which one it has now.",
+    ),
     code(410, "reservation_expired", "The reservation ran out. Reserve again."),
     code(
         412,
