@@ -46,7 +46,7 @@ impl Catalogue {
         store::update(&self.db, id, product.version, terms).await?.ok_or(UpdateError::Conflict)?;
         self.tell(sale, &Arc::new(product.name.clone())).await;
         // Deleted in the same moment: the edit was before it.
-        Ok(self.product(id).await?.ok_or(UpdateError::Conflict)?)
+        self.product(id).await?.ok_or(UpdateError::Conflict)
     }
 
     /// Deletes the product, if `version` is still its own and nobody holds it.
@@ -56,7 +56,8 @@ impl Catalogue {
     /// made since the first look.
     pub async fn delete(&self, sale: &dyn Sale, product: &Product) -> Result<(), DeleteError> {
         let name = Arc::new(product.name.clone());
-        if !sale.announce(&name, true).await? {
+        let idle = sale.announce(&name, true).await;
+        if !idle.map_err(|fault| fault.with_outcome(Outcome::None))? {
             return Err(DeleteError::LiveHolds);
         }
         let deleted = store::delete(&self.db, name.id, product.version).await?;

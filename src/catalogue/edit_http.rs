@@ -6,7 +6,7 @@ use actix_web::{HttpRequest, HttpResponse, web};
 use serde_json::{Map, Value};
 
 use crate::catalogue::body::{PutRequest, editable};
-use crate::catalogue::http::{answer, owns, shown, unknown_supplier};
+use crate::catalogue::http::{owns, shown, unknown_supplier, whole};
 use crate::catalogue::{Catalogue, DeleteError, Product, Sale, UpdateError};
 use crate::identity::{Caller, Merchant};
 use crate::kernel::ProductId;
@@ -60,7 +60,7 @@ async fn change(
         }
         let terms = body.terms(product.terms.currency)?;
         match catalogue.update(sale, &product, &terms).await {
-            Ok(product) => return Ok(answer(request, shown(product, true)?)),
+            Ok(product) => return Ok(whole(shown(product, true)?)),
             Err(UpdateError::Conflict) => {}
             Err(UpdateError::UnknownSupplier) => return Err(unknown_supplier()),
             Err(UpdateError::Fault(fault)) => return Err(fault.into()),

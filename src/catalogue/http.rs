@@ -1,7 +1,7 @@
 //! Routes and bodies of products.
 
 use actix_web::http::header::{CACHE_CONTROL, ContentType, ETAG, IF_NONE_MATCH, LOCATION};
-use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, HttpResponseBuilder, web};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -142,11 +142,19 @@ pub(super) fn answer(request: &HttpRequest, shown: Cached) -> HttpResponse {
         .flat_map(|tags| tags.split(','))
         .map(str::trim)
         .any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == &*shown.etag);
-    let mut answer = if known { HttpResponse::NotModified() } else { HttpResponse::Ok() };
+    if known { with_tag(HttpResponse::NotModified(), &shown).finish() } else { whole(shown) }
+}
+
+/// The product as it is.
+pub(super) fn whole(shown: Cached) -> HttpResponse {
+    with_tag(HttpResponse::Ok(), &shown).content_type(ContentType::json()).body(shown.body)
+}
+
+fn with_tag(mut answer: HttpResponseBuilder, shown: &Cached) -> HttpResponseBuilder {
     answer.insert_header((ETAG, &*shown.etag));
     // A reader may keep it, and asks each time whether it is still so.
-    answer.insert_header((CACHE_CONTROL, "no-cache"));
-    if known { answer.finish() } else { answer.content_type(ContentType::json()).body(shown.body) }
+    answer.insert_header((CACHE_CONTROL, "private, no-cache"));
+    answer
 }
 
 /// A product in a request, by either of its names.

@@ -42,7 +42,10 @@ pub struct Cache {
     generation_key: Arc<str>,
     ttl: Duration,
     began: Instant,
+    /// Changes in this process; the last one that Redis was not told of; and how far that was made good.
     changes: Arc<AtomicU64>,
+    untold: Arc<AtomicU64>,
+    settled: Arc<AtomicU64>,
     generations: Arc<Coalescer<(), (), Generation>>,
     memory: Memory<String, Cached>,
 }
@@ -60,6 +63,8 @@ impl Cache {
             ttl,
             began: Instant::now(),
             changes: Arc::default(),
+            untold: Arc::default(),
+            settled: Arc::default(),
             memory,
         }
     }
@@ -76,7 +81,7 @@ impl Cache {
         key: &str,
         load: impl Future<Output = Result<Cached, E>>,
     ) -> Result<Cached, Arc<E>> {
-        let generation = self.generations.submit((), ()).await.ok().flatten();
+        let generation = self.generation().await;
         let slot = match &generation {
             Some(generation) => format!("{}:{generation}:{key}", self.generation_key),
             None => {
@@ -101,9 +106,28 @@ impl Cache {
         self.memory.try_get_with(slot.clone(), Box::pin(miss)).await
     }
 
-    /// Forgets everything, in all replicas.
+    /// None: Redis is away, or has not heard of a change yet.
+    async fn generation(&self) -> Generation {
+        let owed = self.settled.load(Ordering::Acquire) < self.untold.load(Ordering::Acquire);
+        if owed && !self.replace().await {
+            return None;
+        }
+        self.generations.submit((), ()).await.ok().flatten()
+    }
+
+    /// Forgets everything, in all replicas. If Redis is away, this process tells it at the next read.
     pub async fn forget(&self) {
-        self.changes.fetch_add(1, Ordering::Release);
+        let change = self.changes.fetch_add(1, Ordering::AcqRel) + 1;
+        if !self.replace().await {
+            self.untold.fetch_max(change, Ordering::AcqRel);
+            tracing::warn!(
+                "redis was away: other replicas may show the catalogue as it was for a while"
+            );
+        }
+    }
+
+    async fn replace(&self) -> bool {
+        let untold = self.untold.load(Ordering::Acquire);
         let replace = async {
             let mut connection = self.via.connection().await.ok()?;
             let mut cmd = redis::cmd("SET");
@@ -111,11 +135,11 @@ impl Cache {
             let replaced: redis::RedisResult<()> = cmd.query_async(&mut connection).await;
             replaced.map_err(|error| self.via.fault("forgetting lists", error)).ok()
         };
-        if in_time(replace).await.flatten().is_none() {
-            tracing::warn!(
-                "redis was away: other replicas may show the catalogue as it was until catalogue.cache_ttl"
-            );
+        let replaced = in_time(replace).await.flatten().is_some();
+        if replaced {
+            self.settled.fetch_max(untold, Ordering::AcqRel);
         }
+        replaced
     }
 
     async fn fetch(&self, slot: &str) -> Option<Cached> {

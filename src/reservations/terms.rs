@@ -8,6 +8,7 @@ use futures_util::future::BoxFuture;
 
 use crate::catalogue::{Name, Sale};
 use crate::platform::Fault;
+use crate::platform::fault::Kind;
 use crate::platform::tasks::jittered;
 use crate::reservations::Reservations;
 
@@ -47,7 +48,15 @@ impl Reservations {
     async fn announce_untold(&self) -> Result<(), Fault> {
         let untold = self.shared.catalogue.untold(BATCH).await?;
         for name in &untold {
-            self.tell(name, false).await?;
+            match self.tell(name, false).await {
+                // One product that cannot be told holds up no other.
+                Err(fault) if fault.kind() != Kind::Unavailable => {
+                    tracing::error!(error = fault.chain(), sku = %name.sku, "terms cannot be told");
+                }
+                told => {
+                    told?;
+                }
+            }
         }
         if !untold.is_empty() {
             self.shared.catalogue.changed().await;

@@ -3,7 +3,8 @@
 use reqwest::Method;
 use serde_json::json;
 
-use crate::app::TestApp;
+use crate::app::{Stores, TestApp};
+use crate::proxy::Proxy;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_has_it_already_gets_304() {
@@ -25,6 +26,9 @@ async fn a_reader_that_has_it_already_gets_304() {
         }
         ask("\"x\"".to_owned()).await.expect(200);
     }
+    let edit =
+        app.request(Method::PATCH, &path).bearer_auth(app.admin()).header("If-None-Match", "*");
+    assert_eq!(app.send(edit.json(&json!({ "name": "B" }))).await.expect(200)["name"], "B");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,4 +83,28 @@ async fn a_crowd_that_misses_makes_one_query() {
     let asked = app.stores.postgres().await;
     let asked: i64 = asked.query_one("select last_value from asked", &[]).await.unwrap().get(0);
     assert_eq!(asked, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_redis_postgres_answers_and_a_change_is_seen() {
+    let stores = Stores::fresh().await;
+    let (proxy, through) = Proxy::before_redis(&stores).await;
+    let app = TestApp::on(through, &[]).await.unchecked();
+    let path = format!("/api/products/{}", app.product("A", 1, json!({})).await);
+    app.anonymous(Method::GET, "/api/products").await.expect(200);
+    proxy.cut();
+    for name in ["b", "c"] {
+        let edit = app.request(Method::PATCH, &path).bearer_auth(app.admin());
+        app.send(edit.json(&json!({ "name": name }))).await.expect(200);
+        let list = app.anonymous(Method::GET, "/api/products").await.expect(200);
+        assert_eq!(list["items"][0]["name"], name);
+        assert_eq!(app.anonymous(Method::GET, &path).await.expect(200)["name"], name);
+    }
+    let refused = app.delete(&path, &app.admin()).await.expect_problem(503, "store_unavailable");
+    assert_eq!(refused["outcome"], "none");
+    proxy.forward();
+    app.until("the sale goes on", || async { app.reserve("bob", "A", 1).await.status == 201 })
+        .await;
+    let list = app.anonymous(Method::GET, "/api/products").await.expect(200);
+    assert_eq!(list["items"][0]["name"], "c");
 }
