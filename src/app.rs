@@ -14,11 +14,12 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Notify;
 use tracing_actix_web::TracingLogger;
 
-use crate::catalogue::Catalogue;
+use crate::catalogue::{Catalogue, Sale};
 use crate::config::Settings;
 use crate::identity::{Authenticator, Tokens, caller_of};
 use crate::kernel::Clock;
 use crate::orders::Orders;
+use crate::platform::cache::Cache;
 use crate::platform::http::codes;
 use crate::platform::http::edge::{edge, no_route};
 use crate::platform::http::idempotency::{Idempotency, idempotent};
@@ -27,6 +28,7 @@ use crate::platform::redis::{Lane, Redis, Via};
 use crate::platform::telemetry::RequestSpan;
 use crate::platform::{Db, Tasks, metrics, postgres};
 use crate::reservations::{self, Reservations};
+use crate::suppliers::{self, Suppliers};
 use crate::{catalogue, orders};
 
 /// A running service.
@@ -55,6 +57,7 @@ struct Ended {
 struct Handles {
     authenticator: Authenticator,
     catalogue: Catalogue,
+    suppliers: Suppliers,
     reservations: Reservations,
     orders: Orders,
     idempotency: Idempotency,
@@ -174,7 +177,12 @@ impl Handles {
         let deadline = settings.server.request_deadline;
         let currency =
             settings.shop.currency.parse().map_err(anyhow::Error::msg).context("shop.currency")?;
-        let catalogue = Catalogue::new(pools.requests.clone(), currency);
+        let shown = Cache::new(
+            Via::Pool(redis.clone()),
+            &format!("{}catalogue:", redis.prefix()),
+            settings.catalogue.cache_ttl,
+        );
+        let catalogue = Catalogue::new(pools.requests.clone(), currency, shown);
         let reservations = Reservations::new(reservations::Parts {
             db: pools.requests.clone(),
             background_db: pools.background.clone(),
@@ -205,6 +213,7 @@ impl Handles {
                 caller: caller_of,
             },
             catalogue,
+            suppliers: Suppliers::new(pools.requests.clone()),
             reservations,
             readiness: readiness.clone(),
             settings: settings.clone(),
@@ -217,6 +226,7 @@ impl Handles {
         let reservations = self.reservations.over(via.clone());
         Self {
             orders: self.orders.over(reservations.clone()),
+            catalogue: self.catalogue.over(via.clone()),
             idempotency: Idempotency { via, ..self.idempotency.clone() },
             reservations,
             ..self.clone()
@@ -230,11 +240,14 @@ impl Handles {
             .app_data(Data::new(self.settings.checkout.clone()))
             .app_data(Data::new(self.authenticator))
             .app_data(Data::new(self.catalogue))
+            .app_data(Data::<dyn Sale>::from(Arc::new(self.reservations.clone()) as Arc<dyn Sale>))
+            .app_data(Data::new(self.suppliers))
             .app_data(Data::new(self.reservations))
             .app_data(Data::new(self.orders))
             .app_data(Data::new(self.idempotency))
             .app_data(Data::new(self.readiness))
             .configure(catalogue::routes)
+            .configure(suppliers::routes)
             .configure(reservations::routes)
             .configure(orders::routes)
             .configure(probes::routes)

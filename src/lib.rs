@@ -8,6 +8,7 @@
 //! - [`platform`] – stores, scripts, tasks, the shape of HTTP
 //! - [`identity`] – tokens and roles
 //! - [`catalogue`] – products
+//! - [`suppliers`] – where a merchant buys
 //! - [`reservations`] – the core
 //! - [`orders`] – what a reservation becomes
 //! - [`app`] – puts them together
@@ -22,3 +23,4 @@ pub mod kernel;
 pub mod orders;
 pub mod platform;
 pub mod reservations;
+pub mod suppliers;

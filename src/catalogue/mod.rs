@@ -1,16 +1,25 @@
 //! Products: what is for sale and on which terms. How much of it there is, is the reservations' business.
 
+mod body;
+mod edit;
+mod edit_http;
 mod http;
+mod list_http;
 mod store;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::future::Cache;
+use futures_util::future::BoxFuture;
+use moka::future::Cache as Memory;
 
 use crate::kernel::{Currency, Instant, Money, ProductId, Quantity, Sku};
+use crate::platform::cache::Cache;
+use crate::platform::redis::Via;
 use crate::platform::{Db, Fault};
 
+pub use body::text;
+pub use edit::{DeleteError, UpdateError};
 pub use http::{SkuOrId, owns, routes};
 pub use store::STATEMENTS;
 
@@ -50,8 +59,6 @@ pub struct Product {
     pub owner_id: Option<String>,
     /// Everything its owner may set.
     pub terms: Terms,
-    /// Whether everybody sees it.
-    pub published: bool,
     /// Units that came in, net of what was taken out and given back.
     pub total_stock: i64,
     /// Counts edits, not sales.
@@ -83,8 +90,84 @@ pub struct Terms {
     pub sale_starts_at: Option<Instant>,
     /// No hold from then on.
     pub sale_ends_at: Option<Instant>,
-    /// Below this the owner wants to be told.
+    /// Whether everybody sees it.
+    pub published: bool,
+    /// With so many units on hand the owner wants to be told.
     pub low_stock_threshold: Option<i64>,
+    /// Where its owner buys it.
+    pub supplier_id: Option<i64>,
+}
+
+/// What rules new holds of a product; 0 is none.
+#[derive(Clone, Debug)]
+pub struct SaleTerms {
+    /// The longest hold.
+    pub ttl_ms: i64,
+    /// Most units of one buyer.
+    pub cap: i64,
+    /// No hold before.
+    pub opens_at_ms: i64,
+    /// No hold from then on.
+    pub closes_at_ms: i64,
+    /// `open`, `paused`, `closed` or `hidden`.
+    pub sale: String,
+    /// The product's version that these are of.
+    pub version: i32,
+}
+
+/// Whoever sells from the catalogue, and is told when the terms of a product changed.
+pub trait Sale: Send + Sync {
+    /// Makes the terms that Postgres has now rule new holds. With `idle`, only if nobody holds the product: false, and
+    /// nothing changed, if somebody does.
+    fn announce<'a>(
+        &'a self,
+        name: &'a Arc<Name>,
+        idle: bool,
+    ) -> BoxFuture<'a, Result<bool, Fault>>;
+}
+
+/// By what a list is sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ordering {
+    /// The name.
+    Name,
+    /// The price, in minor units; products without one first.
+    Price,
+    /// When it was made.
+    CreatedAt,
+}
+
+impl Ordering {
+    fn column(self) -> &'static str {
+        match self {
+            Self::Name => "name",
+            Self::Price => "price",
+            Self::CreatedAt => "created_at",
+        }
+    }
+}
+
+/// Which products to list.
+#[derive(Clone, Debug)]
+pub struct Listing {
+    /// Those of this owner, published or not.
+    pub owner: Option<String>,
+    /// Those that are not published too.
+    pub every: bool,
+    /// Those whose stock on hand is at or below their threshold.
+    pub low_stock: bool,
+    /// Those of this category.
+    pub category: Option<String>,
+    /// Those whose name or SKU has this in it.
+    pub text: Option<String>,
+    /// In this order.
+    pub ordering: Ordering,
+    /// Backwards.
+    pub descending: bool,
+    /// Those behind this one: what it is sorted by, and its number.
+    pub after: Option<(String, ProductId)>,
+    /// At most so many.
+    pub limit: i64,
 }
 
 /// A product that does not exist yet.
@@ -94,8 +177,6 @@ pub struct NewProduct {
     pub sku: Sku,
     /// What its owner set.
     pub terms: Terms,
-    /// Whether everybody sees it.
-    pub published: bool,
     /// Units to begin with.
     pub total_stock: i64,
     /// Who creates and owns it.
@@ -112,6 +193,9 @@ pub enum CreateError {
     /// Another product has or had this SKU.
     #[error("the SKU belongs to another product")]
     SkuTaken,
+    /// The owner has no such supplier.
+    #[error("the owner has no such supplier")]
+    UnknownSupplier,
     /// Something else went wrong.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -122,21 +206,33 @@ pub enum CreateError {
 pub struct Catalogue {
     db: Db,
     default_currency: Currency,
-    by_sku: Cache<Sku, Arc<Name>>,
-    by_id: Cache<ProductId, Arc<Name>>,
-    offers: Cache<ProductId, Arc<Offer>>,
+    by_sku: Memory<Sku, Arc<Name>>,
+    by_id: Memory<ProductId, Arc<Name>>,
+    offers: Memory<ProductId, Arc<Offer>>,
+    shown: Cache,
 }
 
 impl Catalogue {
-    /// A catalogue in this database; products without a currency get the default one.
-    pub fn new(db: Db, default_currency: Currency) -> Self {
+    /// A catalogue in this database; products without a currency get the default one. `shown` keeps what everybody sees.
+    pub fn new(db: Db, default_currency: Currency, shown: Cache) -> Self {
         Self {
             db,
             default_currency,
-            by_sku: Cache::new(NAMES),
-            by_id: Cache::new(NAMES),
-            offers: Cache::builder().max_capacity(NAMES).time_to_live(OFFER_AGE).build(),
+            by_sku: Memory::new(NAMES),
+            by_id: Memory::new(NAMES),
+            offers: Memory::builder().max_capacity(NAMES).time_to_live(OFFER_AGE).build(),
+            shown,
         }
+    }
+
+    /// The same catalogue over another way to Redis.
+    pub fn over(&self, via: Via) -> Self {
+        Self { shown: self.shown.over(via), ..self.clone() }
+    }
+
+    /// Makes all replicas forget what everybody saw: call it after every change of what a product shows.
+    pub async fn changed(&self) {
+        self.shown.forget().await;
     }
 
     /// The product with this SKU. Asks Postgres once in the life of the process.
@@ -189,6 +285,7 @@ impl Catalogue {
     /// Creates a product with its stock and the movement that brought it, in one transaction.
     pub async fn create(&self, product: &NewProduct) -> Result<Product, CreateError> {
         let id = store::create(&self.db, product).await?;
+        self.changed().await;
         let missing = || Fault::internal("reading a product that was just created");
         Ok(self.product(id).await?.ok_or_else(missing)?)
     }
@@ -196,5 +293,25 @@ impl Catalogue {
     /// Names of products with a number above `after`, in order.
     pub async fn names_after(&self, after: i64, limit: i64) -> Result<Vec<Name>, Fault> {
         store::names_after(&self.db, after, limit).await
+    }
+
+    /// A page of products, and one more if there is another page.
+    pub async fn page(&self, listing: &Listing) -> Result<Vec<Product>, Fault> {
+        store::page(&self.db, listing).await
+    }
+
+    /// What rules new holds of this product, deleted ones included.
+    pub async fn sale_terms(&self, id: ProductId) -> Result<Option<SaleTerms>, Fault> {
+        store::sale_terms(&self.db, id).await
+    }
+
+    /// Products whose terms Redis has not confirmed.
+    pub async fn untold(&self, limit: i64) -> Result<Vec<Arc<Name>>, Fault> {
+        Ok(store::untold(&self.db, limit).await?.into_iter().map(Arc::new).collect())
+    }
+
+    /// Redis has the terms of this version.
+    pub async fn told(&self, id: ProductId, version: i32) -> Result<(), Fault> {
+        store::told(&self.db, id, version).await
     }
 }

@@ -2,8 +2,10 @@
 
 use tokio_postgres::Row;
 
-use crate::catalogue::{CreateError, Name, NewProduct, Product, Terms};
-use crate::kernel::{Currency, Money, ProductId, Sku};
+use crate::catalogue::{
+    CreateError, Listing, Name, NewProduct, Product, SaleTerms, Terms, UpdateError,
+};
+use crate::kernel::{Currency, Instant, Money, ProductId, Quantity, Sku};
 use crate::platform::postgres::violated_constraint;
 use crate::platform::{Db, Fault};
 
@@ -20,17 +22,16 @@ const OFFER: &str = "-- products.offer
 select name, currency, price_minor from products where product_id = $1";
 
 const PRODUCT: &str = "-- products.product
-select p.product_id, p.sku, p.owner_id, p.name, p.description, p.category, p.price_minor, p.currency, p.published,
-       p.hold_ttl_seconds, p.max_per_buyer::bigint, p.sale_starts_at, p.sale_ends_at, p.low_stock_threshold,
-       p.version, p.created_at, p.updated_at, s.stocked - s.returned as total_stock
-  from products p join sku_stock s using (product_id)
- where p.product_id = $1";
+select * from shown_products where product_id = $1";
+
+const PAGE: &str = "-- products.page
+select * from products_page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
 const CREATE: &str = "-- products.create
 with product as (
     insert into products (sku, owner_id, name, description, category, price_minor, currency, published,
-        hold_ttl_seconds, max_per_buyer, sale_starts_at, sale_ends_at, low_stock_threshold, request_key)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::bigint::integer, $11, $12, $13, $14)
+        hold_ttl_seconds, max_per_buyer, sale_starts_at, sale_ends_at, low_stock_threshold, request_key, supplier_id)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::bigint::integer, $11, $12, $13, $14, $17)
     returning product_id
 ), stock as (
     insert into sku_stock (product_id, stocked) select product_id, $15 from product
@@ -43,9 +44,52 @@ select product_id from product";
 const BY_REQUEST_KEY: &str = "-- products.by_request_key
 select product_id from products where request_key = $1";
 
+const UPDATE: &str = "-- products.update
+update products
+   set name = $3, description = $4, category = $5, price_minor = $6, published = $7, hold_ttl_seconds = $8,
+       max_per_buyer = $9::bigint::integer, sale_starts_at = $10, sale_ends_at = $11, low_stock_threshold = $12,
+       supplier_id = $13, version = version + 1, updated_at = now()
+ where product_id = $1 and version = $2 and deleted_at is null
+returning version";
+
+const DELETE: &str = "-- products.delete
+update products set deleted_at = now(), version = version + 1, updated_at = now()
+ where product_id = $1 and version = $2 and deleted_at is null
+returning version";
+
+const RESTORE: &str = "-- products.restore
+update products set deleted_at = null, version = version + 1, updated_at = now()
+ where product_id = $1 and version = $2 and deleted_at is not null";
+
+const SALE_TERMS: &str = "-- products.sale_terms
+select coalesce(hold_ttl_seconds, 0)::bigint as hold_ttl_seconds, coalesce(max_per_buyer, 0)::bigint as max_per_buyer,
+       sale_starts_at, sale_ends_at,
+       case when published and deleted_at is null then sale else 'hidden' end as sale, version
+  from products where product_id = $1";
+
+const UNTOLD: &str = "-- products.untold
+select product_id, sku from products where terms_told < version order by product_id limit $1";
+
+const TOLD: &str = "-- products.told
+update products set terms_told = $2 where product_id = $1 and terms_told < $2";
+
 /// Statements, for the test that prepares each on a fresh schema.
-pub const STATEMENTS: &[&str] =
-    &[NAME_BY_SKU, NAME_BY_ID, NAMES_AFTER, OFFER, PRODUCT, CREATE, BY_REQUEST_KEY];
+pub const STATEMENTS: &[&str] = &[
+    NAME_BY_SKU,
+    NAME_BY_ID,
+    NAMES_AFTER,
+    OFFER,
+    PRODUCT,
+    PAGE,
+    CREATE,
+    BY_REQUEST_KEY,
+    UPDATE,
+    DELETE,
+    RESTORE,
+    SALE_TERMS,
+    UNTOLD,
+    TOLD,
+];
 
 fn name(row: &Row) -> Name {
     Name { id: row.get("product_id"), sku: row.get("sku") }
@@ -82,8 +126,10 @@ pub(super) async fn offer(
 }
 
 pub(super) async fn product(db: &Db, id: ProductId) -> Result<Option<Product>, Fault> {
-    let rows = db.read(PRODUCT, &[&id]).await?;
-    let Some(row) = rows.first() else { return Ok(None) };
+    db.read(PRODUCT, &[&id]).await?.first().map(shown).transpose()
+}
+
+fn shown(row: &Row) -> Result<Product, Fault> {
     let (currency, price) = price(row)?;
     let terms = Terms {
         title: row.get("name"),
@@ -91,22 +137,58 @@ pub(super) async fn product(db: &Db, id: ProductId) -> Result<Option<Product>, F
         category: row.get("category"),
         currency,
         price,
+        published: row.get("published"),
         hold_ttl_seconds: row.get("hold_ttl_seconds"),
-        max_per_buyer: row.get("max_per_buyer"),
+        max_per_buyer: quantity(row)?,
         sale_starts_at: row.get("sale_starts_at"),
         sale_ends_at: row.get("sale_ends_at"),
         low_stock_threshold: row.get("low_stock_threshold"),
+        supplier_id: row.get("supplier_id"),
     };
-    Ok(Some(Product {
+    Ok(Product {
         name: name(row),
         owner_id: row.get("owner_id"),
         terms,
-        published: row.get("published"),
         total_stock: row.get("total_stock"),
         version: row.get("version"),
         created_at: row.get("created_at"),
         updated_at: row.get("updated_at"),
-    }))
+    })
+}
+
+fn quantity(row: &Row) -> Result<Option<Quantity>, Fault> {
+    let units: Option<i32> = row.get("max_per_buyer");
+    let broken = |error| Fault::internal("reading max_per_buyer").because(error);
+    units.map(|units| Quantity::try_from(i64::from(units)).map_err(broken)).transpose()
+}
+
+/// At most `listing.limit` products and one more, which says that there is another page.
+pub(super) async fn page(db: &Db, listing: &Listing) -> Result<Vec<Product>, Fault> {
+    // What stands for itself in a pattern.
+    let literal = |text: &String| {
+        let text = text.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
+        format!("%{text}%")
+    };
+    let pattern = listing.text.as_ref().map(literal);
+    let (after_key, after_id) = listing.after.clone().unzip();
+    let rows = db
+        .read(
+            PAGE,
+            &[
+                &listing.owner,
+                &listing.every,
+                &listing.low_stock,
+                &listing.category,
+                &pattern,
+                &listing.ordering.column(),
+                &listing.descending,
+                &after_key,
+                &after_id,
+                &(listing.limit + 1),
+            ],
+        )
+        .await?;
+    rows.iter().map(shown).collect()
 }
 
 pub(super) async fn create(db: &Db, product: &NewProduct) -> Result<ProductId, CreateError> {
@@ -124,7 +206,7 @@ pub(super) async fn create(db: &Db, product: &NewProduct) -> Result<ProductId, C
                 &terms.category,
                 &price_minor,
                 &currency,
-                &product.published,
+                &terms.published,
                 &terms.hold_ttl_seconds,
                 &terms.max_per_buyer,
                 &terms.sale_starts_at,
@@ -133,6 +215,7 @@ pub(super) async fn create(db: &Db, product: &NewProduct) -> Result<ProductId, C
                 &product.request_key,
                 &product.total_stock,
                 &product.actor,
+                &terms.supplier_id,
             ],
         )
         .await;
@@ -140,6 +223,7 @@ pub(super) async fn create(db: &Db, product: &NewProduct) -> Result<ProductId, C
         Ok(rows) => Ok(rows[0].get("product_id")),
         Err(fault) => match violated_constraint(&fault) {
             Some("products_sku_key") => replayed(db, product).await?.ok_or(CreateError::SkuTaken),
+            Some("products_supplier_fkey") => Err(CreateError::UnknownSupplier),
             Some("products_request_key_key") => Ok(replayed(db, product).await?.ok_or(fault)?),
             _ => Err(fault.into()),
         },
@@ -150,4 +234,71 @@ pub(super) async fn create(db: &Db, product: &NewProduct) -> Result<ProductId, C
 async fn replayed(db: &Db, product: &NewProduct) -> Result<Option<ProductId>, Fault> {
     let Some(key) = &product.request_key else { return Ok(None) };
     Ok(db.read(BY_REQUEST_KEY, &[key]).await?.first().map(|row| row.get("product_id")))
+}
+
+/// The version after the edit; none when `version` is no longer the product's.
+pub(super) async fn update(
+    db: &Db,
+    id: ProductId,
+    version: i32,
+    terms: &Terms,
+) -> Result<Option<i32>, UpdateError> {
+    let updated = db
+        .write(
+            UPDATE,
+            &[
+                &id,
+                &version,
+                &terms.title,
+                &terms.description,
+                &terms.category,
+                &terms.price.map(|price| price.minor),
+                &terms.published,
+                &terms.hold_ttl_seconds,
+                &terms.max_per_buyer,
+                &terms.sale_starts_at,
+                &terms.sale_ends_at,
+                &terms.low_stock_threshold,
+                &terms.supplier_id,
+            ],
+        )
+        .await;
+    match updated {
+        Ok(rows) => Ok(rows.first().map(|row| row.get("version"))),
+        Err(fault) if violated_constraint(&fault) == Some("products_supplier_fkey") => {
+            Err(UpdateError::UnknownSupplier)
+        }
+        Err(fault) => Err(fault.into()),
+    }
+}
+
+/// The version of the tombstone; none when `version` is no longer the product's.
+pub(super) async fn delete(db: &Db, id: ProductId, version: i32) -> Result<Option<i32>, Fault> {
+    let deleted = db.write(DELETE, &[&id, &version]).await?;
+    Ok(deleted.first().map(|row| row.get("version")))
+}
+
+pub(super) async fn restore(db: &Db, id: ProductId, version: i32) -> Result<(), Fault> {
+    db.write(RESTORE, &[&id, &version]).await.map(drop)
+}
+
+pub(super) async fn sale_terms(db: &Db, id: ProductId) -> Result<Option<SaleTerms>, Fault> {
+    let rows = db.read(SALE_TERMS, &[&id]).await?;
+    let ms = |moment: Option<Instant>| moment.map_or(0, Instant::as_ms);
+    Ok(rows.first().map(|row| SaleTerms {
+        ttl_ms: row.get::<_, i64>("hold_ttl_seconds") * 1_000,
+        cap: row.get("max_per_buyer"),
+        opens_at_ms: ms(row.get("sale_starts_at")),
+        closes_at_ms: ms(row.get("sale_ends_at")),
+        sale: row.get("sale"),
+        version: row.get("version"),
+    }))
+}
+
+pub(super) async fn untold(db: &Db, limit: i64) -> Result<Vec<Name>, Fault> {
+    Ok(db.read(UNTOLD, &[&limit]).await?.iter().map(name).collect())
+}
+
+pub(super) async fn told(db: &Db, id: ProductId, version: i32) -> Result<(), Fault> {
+    db.write(TOLD, &[&id, &version]).await.map(drop)
 }

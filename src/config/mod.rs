@@ -6,6 +6,7 @@
 //! are masked in debug output, in error texts and in [`Settings::redacted`].
 
 mod auth;
+mod catalogue;
 mod checkout;
 mod database;
 mod environment;
@@ -26,6 +27,7 @@ mod violation;
 use serde::{Deserialize, Serialize};
 
 pub use auth::AuthSettings;
+pub use catalogue::CatalogueSettings;
 pub use checkout::CheckoutSettings;
 pub use database::DatabaseSettings;
 pub use load::LoadOptions;
@@ -55,6 +57,8 @@ pub struct Settings {
     pub auth: AuthSettings,
     /// What is true of the whole shop.
     pub shop: ShopSettings,
+    /// How long lists are remembered.
+    pub catalogue: CatalogueSettings,
     /// How long stock is held.
     pub reservation: ReservationSettings,
     /// Who has to pay here.
@@ -105,6 +109,7 @@ impl Settings {
         self.redis.check(&self.server, found);
         self.auth.check(found);
         self.shop.check(found);
+        self.catalogue.check(found);
         self.reservation.check(found);
         self.sweeper.check(&self.server, found);
     }

@@ -103,4 +103,6 @@ scripts! {
     SETTLE = "settle";
     /// Brings the buyers for a rebuild.
     STAGE = "stage";
+    /// Brings the terms of a product.
+    TERMS = "terms";
 }

@@ -1,5 +1,6 @@
 //! What every feature stands on: stores, scripts, background tasks, telemetry, and the shape of HTTP. Knows no feature.
 
+pub mod cache;
 pub mod coalescer;
 pub mod fault;
 pub mod fault_point;

@@ -22,6 +22,7 @@ mod reserve;
 mod startup;
 mod stock;
 mod store;
+mod terms;
 mod watch;
 
 use std::future::Future;

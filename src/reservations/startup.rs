@@ -68,6 +68,7 @@ impl Reservations {
         drop(tasks.spawn(self.clone().run_sweeper()));
         drop(tasks.spawn(self.clone().run_recovery()));
         drop(tasks.spawn(self.clone().run_pass()));
+        drop(tasks.spawn(self.clone().run_announcing()));
         readiness.set("sweeper", true, "sweeping");
     }
 

@@ -68,7 +68,7 @@ select r.epoch, r.stocked, r.sold, r.returned, r.stock_ver, r.pending,
        coalesce(p.hold_ttl_seconds, 0)::bigint as hold_ttl_seconds,
        coalesce(p.max_per_buyer, 0)::bigint as max_per_buyer,
        p.sale_starts_at, p.sale_ends_at,
-       case when p.published then p.sale else 'hidden' end as sale, p.version
+       case when p.published and p.deleted_at is null then p.sale else 'hidden' end as sale, p.version
   from rebuild_begin($1) r, products p where p.product_id = $1";
 
 const BUYERS: &str = "-- user_sku.page

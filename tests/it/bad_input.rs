@@ -387,7 +387,7 @@ async fn there_is_no_such_route_and_no_such_method() {
         (Method::PATCH, "/api/reservations/x", "GET"),
         (Method::DELETE, "/api/checkout", "POST"),
         (Method::POST, "/api/orders/x", "GET"),
-        (Method::DELETE, "/api/products/1", "GET"),
+        (Method::POST, "/api/products/1", "GET"),
         (Method::POST, "/api/inventory/A", "GET"),
         (Method::GET, "/api/reserve/alice/1", "DELETE"),
     ] {

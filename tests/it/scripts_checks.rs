@@ -23,6 +23,7 @@ const ARITIES: &[(&str, usize, usize)] = &[
     ("reserve", 2, 11),
     ("settle", 0, 6),
     ("stage", 1, 3),
+    ("terms", 0, 7),
 ];
 
 pub fn further() -> Vec<Further> {
@@ -43,6 +44,7 @@ pub fn further() -> Vec<Further> {
         "reserve",
         "settle",
         "stage",
+        "terms",
     ];
     vec![
         ("calls with too few or too many arguments change nothing", with_arity, arities),

@@ -61,6 +61,11 @@ pub enum Op {
     },
     Read(Vec<&'static str>),
     Audit,
+    /// The terms that such a rebuild would bring, with `idle` only if nothing is held.
+    Terms {
+        idle: bool,
+        with: Rebuild,
+    },
     /// The claim of a rebuild whose epoch is so much later than the last.
     Claim(i64),
     Rebuild(Rebuild),
@@ -95,6 +100,7 @@ impl Op {
             Self::Find { .. } => "find",
             Self::Read(_) => "read",
             Self::Audit => "audit",
+            Self::Terms { .. } => "terms",
             Self::Claim(_) => "claim",
             Self::Rebuild(_) => "rebuild",
             Self::Pass(_) | Self::Plant { .. } | Self::Lose(_) => return None,
@@ -456,6 +462,14 @@ impl Model {
                     self.first('g'),
                 )
             }
+            Op::Terms { idle, with } => {
+                let live = self.records.values().filter(|r| r.live() && !self.due(r)).count();
+                if *idle && live > 0 {
+                    return format!("{{1 {live}}}");
+                }
+                self.take_terms(with);
+                "{0}".to_owned()
+            }
             Op::Claim(_) | Op::Rebuild(_) | Op::Pass(_) | Op::Plant { .. } | Op::Lose(_) => {
                 String::new()
             }
@@ -748,19 +762,24 @@ impl Model {
         "{0}".to_owned()
     }
 
+    fn take_terms(&mut self, with: &Rebuild) {
+        let (_, _, terms) = self.after(with);
+        if !self.stored || self.terms <= terms {
+            (self.ttl, self.cap, self.terms) = (with.ttl, with.cap, terms);
+            self.sale = with.sale.to_owned();
+            (self.opens_at, self.closes_at) = with.window(self.now);
+        }
+    }
+
     fn rebuild(&mut self, with: &Rebuild) -> String {
-        let (epoch, ver, terms) = self.after(with);
+        let (epoch, ver, _) = self.after(with);
         if self.stored && self.epoch >= epoch || self.claim != epoch || with.missing > 0 {
             return "{1}".to_owned();
         }
         if !self.stored || self.ver <= ver {
             (self.stocked, self.returned, self.ver) = (with.stocked, with.returned, ver);
         }
-        if !self.stored || self.terms <= terms {
-            (self.ttl, self.cap, self.terms) = (with.ttl, with.cap, terms);
-            self.sale = with.sale.to_owned();
-            (self.opens_at, self.closes_at) = with.window(self.now);
-        }
+        self.take_terms(with);
         (self.open, self.stored, self.epoch, self.sold) = (true, true, epoch, with.sold);
         for (rid, outcome) in &with.decided {
             if self.records.get(*rid).is_some_and(Record::live) {

@@ -278,6 +278,13 @@ const MUTANTS: &[Mutant] = &[
     ),
     ("reserve", "if terms[5] == 'hidden' then return { 10 } end", "", "the sale"),
     ("reserve", "if terms[5] == 'paused' then return { 7 } end", "", "the sale"),
+    ("terms", "string.format('(%d', now_ms())", "'-inf'", "a hold that is due is none"),
+    ("terms", "'(%d'", "'%d'", "a hold ends on time"),
+    ("terms", " + redis.call('ZCARD', P)", "", "a pinned product is held"),
+    ("terms", "live > 0", "live > 1", "one hold is enough"),
+    ("terms", "ARGV[7] == '1' and ", "", "hiding without asking"),
+    ("terms", "<= tonumber(ARGV[6])", "< tonumber(ARGV[6])", "the same terms come again"),
+    ("terms", "<= tonumber(ARGV[6])", "<= 999", "older terms come too late"),
     (
         "reserve",
         "if now < tonumber(terms[3])",

@@ -166,6 +166,11 @@ pub fn perform(bench: &mut Bench, model: &Model, op: &Op) -> Result<String, Stri
         Op::Find { user } => call!("find", [], user),
         Op::Read(rids) => bench.call("read", &[], rids),
         Op::Audit => call!("audit", []),
+        Op::Terms { idle, with } => {
+            let ((_, _, terms), (opens_at, closes_at)) = (model.after(with), with.window(now));
+            let Rebuild { ttl, cap, sale, .. } = with;
+            call!("terms", [], ttl, cap, opens_at, closes_at, sale, terms, i32::from(*idle))
+        }
         Op::Claim(later) => call!("claim", [], model.epoch + later),
         Op::Rebuild(with) if with.claims => {
             let claimed = call!("claim", [], model.after(with).0)?;
@@ -373,6 +378,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => rids().prop_map(Op::Read),
         1 => Just(Op::Audit),
         1 => (0..3_i64).prop_map(Op::Claim),
+        4 => (any::<bool>(), a_rebuild()).prop_map(|(idle, with)| Op::Terms { idle, with }),
         6 => a_rebuild().prop_map(Op::Rebuild),
         5 => passing.prop_map(Op::Pass),
         2 => (rid(), select(vec!['l', 'o']), user(), 1..3_i64)

@@ -74,8 +74,18 @@ fn ended() -> Op {
 
 /// Every story.
 pub fn scenarios() -> Vec<Scenario> {
-    [reserving(), moving(), refusing(), several(), deciding(), ending(), cleaning(), rebuilding()]
-        .concat()
+    [
+        reserving(),
+        moving(),
+        refusing(),
+        several(),
+        deciding(),
+        ending(),
+        cleaning(),
+        rebuilding(),
+        changing(),
+    ]
+    .concat()
 }
 
 fn reserving() -> Vec<Scenario> {
@@ -809,6 +819,78 @@ fn rebuilding() -> Vec<Scenario> {
                 hold("r0", "u0", 3),
                 hold("r0", "u0", 2),
             ],
+        ),
+    ]
+}
+
+fn changing() -> Vec<Scenario> {
+    let terms = |idle: bool, change: fn(&mut Rebuild)| {
+        let mut with = Rebuild { terms: 0, ..opening() };
+        change(&mut with);
+        Op::Terms { idle, with }
+    };
+    let hide = |idle| terms(idle, |with| (with.sale, with.terms) = ("hidden", 1));
+    vec![
+        (
+            "new terms rule new holds and leave those that stand",
+            vec![
+                hold("r0", "u0", 4),
+                terms(false, |with| {
+                    (with.ttl, with.cap, with.opens_in, with.closes_in) =
+                        (MINUTE, 2, 0, 2 * MINUTE);
+                    with.terms = 1;
+                }),
+                hold("r1", "u1", 3),
+                hold("r1", "u1", 1),
+                Op::Read(vec!["r0", "r1"]),
+                terms(false, |with| (with.opens_in, with.terms) = (3 * MINUTE, 1)),
+                hold("r2", "u2", 1),
+                terms(false, |with| (with.sale, with.terms) = ("paused", 1)),
+                hold("r2", "u2", 1),
+            ],
+        ),
+        (
+            "older terms come too late, the same ones again",
+            vec![
+                terms(false, |with| (with.sale, with.terms) = ("paused", 2)),
+                terms(false, |with| (with.cap, with.terms) = (1, -1)),
+                hold("r0", "u0", 1),
+                terms(false, |with| with.cap = 2),
+                hold("r0", "u0", 3),
+            ],
+        ),
+        (
+            "a product that is held or pinned is not hidden",
+            vec![
+                hold("r0", "u0", 1),
+                hide(true),
+                pin("r0", "u0"),
+                hide(true),
+                hold("r1", "u1", 1),
+                sell("r0", 1),
+                hide(true),
+                Op::Pass(DEFAULT_TTL - 1),
+                hide(true),
+                Op::Pass(1),
+                hide(true),
+                hold("r2", "u2", 1),
+                expire(),
+            ],
+        ),
+        (
+            "hiding without asking leaves the holds",
+            vec![
+                hold("r0", "u0", 1),
+                hide(false),
+                hold("r1", "u1", 1),
+                pin("r0", "u0"),
+                sell("r0", 1),
+            ],
+        ),
+        ("a closed SKU takes no terms", vec![Op::Lose(Loss::Ready), hide(true), hide(false)]),
+        (
+            "terms that cannot be read are replaced",
+            vec![Op::Lose(Loss::Stock), rebuild(|_| {}), terms(false, |with| with.cap = 1)],
         ),
     ]
 }

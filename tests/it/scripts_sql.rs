@@ -232,6 +232,7 @@ async fn every_statement_of_the_stores_can_be_prepared() {
         holdfast::catalogue::STATEMENTS,
         holdfast::orders::STATEMENTS,
         holdfast::reservations::STATEMENTS,
+        holdfast::suppliers::STATEMENTS,
     ];
     for sql in stores.concat() {
         shop.session.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {}", told(error)));

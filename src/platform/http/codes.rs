@@ -76,6 +76,11 @@ pub const CODES: &[Code] = &[
         "payment_in_progress",
         "The sale is being decided, or a payment is under way. Ask again in a moment.",
     ),
+    code(
+        409,
+        "has_live_holds",
+        "Somebody holds the product, so it cannot be deleted. Unpublish it, and delete it when the last hold has ended.",
+    ),
     code(409, "quantity_mismatch", "The hold is of another quantity: `held` says how many."),
     code(
         409,
@@ -87,7 +92,17 @@ pub const CODES: &[Code] = &[
     code(409, "sale_not_open", "The sale has not begun: `opens_at` says when it does."),
     code(409, "sale_paused", "The sale is paused. Holds that stand can still be bought."),
     code(409, "sku_taken", "Another product has or had this SKU; SKUs are never used again."),
+    code(
+        409,
+        "version_conflict",
+        "The product was edited meanwhile: `version` says which one it has now.",
+    ),
     code(410, "reservation_expired", "The reservation ran out. Reserve again."),
+    code(
+        412,
+        "precondition_failed",
+        "The product is no longer the one that `If-Match` names. Read it again, then send the change with its `ETag`.",
+    ),
     code(413, "body_too_large", "A body is at most 64 KiB."),
     code(415, "unsupported_media_type", "Send JSON as `application/json`."),
     code(

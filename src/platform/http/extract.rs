@@ -113,7 +113,8 @@ pub(super) fn unreadable(error: &actix_web::Error) -> Problem {
     Problem::new(StatusCode::BAD_REQUEST, "malformed_json", "the body could not be read to its end")
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+/// Reads a JSON object, as `Json` does.
+pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let Object(value) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let field = error.path().to_string();

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
 
-use crate::catalogue::Name;
+use crate::catalogue::{Name, SaleTerms};
 use crate::kernel::{Quantity, ReservationId, Sku, UserId};
 use crate::platform::lua::Script;
 use crate::platform::redis::{Via, is_broken_data};
@@ -363,6 +363,14 @@ impl Ledger {
             cmd.arg(id.to_string());
         }
         Ok(self.run(&lua::FORGET, &cmd).await?.int(1)?)
+    }
+
+    /// Brings the terms of a product. False, and nothing changed: it is held, and must not be.
+    pub(super) async fn terms(&self, sku: &Sku, terms: &SaleTerms, idle: bool) -> Answer<bool> {
+        let mut cmd = self.call(&lua::TERMS, sku, &[]);
+        cmd.arg(terms.ttl_ms).arg(terms.cap).arg(terms.opens_at_ms).arg(terms.closes_at_ms);
+        cmd.arg(&terms.sale).arg(terms.version).arg(i32::from(idle));
+        Ok(self.run(&lua::TERMS, &cmd).await?.status()? == 0)
     }
 
     pub(super) async fn audit(&self, sku: &Sku) -> Answer<Audit> {

@@ -1,0 +1,135 @@
+//! Routes and bodies of suppliers. Somebody else's looks like none.
+
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+
+use crate::catalogue::text;
+use crate::identity::{Caller, Merchant, Role};
+use crate::kernel::page::Page;
+use crate::platform::http::idempotency::RequestKey;
+use crate::platform::http::{Json, PathOf, Problem, Query};
+use crate::suppliers::{Details, Suppliers, Whose};
+
+const LIMIT: i64 = 50;
+const MOST: i64 = 200;
+
+/// The routes of this feature.
+pub fn routes(config: &mut web::ServiceConfig) {
+    let list = web::resource("/suppliers").route(web::get().to(list)).route(web::post().to(create));
+    let item = web::resource("/suppliers/{id}")
+        .route(web::get().to(read))
+        .route(web::put().to(replace))
+        .route(web::delete().to(delete));
+    config.service(list).service(item);
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SupplierRequest {
+    name: String,
+    email: Option<String>,
+    phone: Option<String>,
+    address: Option<String>,
+}
+
+impl SupplierRequest {
+    fn details(&self) -> Result<Details, Problem> {
+        let optional = |field, value: &Option<String>, most| {
+            value.as_deref().map(|value| text(field, value, most)).transpose()
+        };
+        let email = optional("email", &self.email, 254)?;
+        let is_address = |email: &String| {
+            let (local, domain) = email.rsplit_once('@').unwrap_or_default();
+            !local.is_empty() && !domain.is_empty() && email.bytes().all(|b| b.is_ascii_graphic())
+        };
+        if email.as_ref().is_some_and(|email| !is_address(email)) {
+            return Err(Problem::invalid_field("email", "expected an e-mail address"));
+        }
+        Ok(Details {
+            name: text("name", &self.name, 200)?,
+            email,
+            phone: optional("phone", &self.phone, 50)?,
+            address: optional("address", &self.address, 500)?,
+        })
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PageQuery {
+    limit: Option<i64>,
+    cursor: Option<String>,
+}
+
+fn whose(caller: &Caller) -> Whose<'_> {
+    if caller.role == Role::Admin { None } else { Some(caller.sub.as_str()) }
+}
+
+/// Numbers beyond those that are given name nothing.
+fn number(id: i64) -> Result<i64, Problem> {
+    if (1..1 << 48).contains(&id) { Ok(id) } else { Err(Problem::not_found()) }
+}
+
+async fn list(
+    Merchant(caller): Merchant,
+    suppliers: web::Data<Suppliers>,
+    Query(query): Query<PageQuery>,
+) -> Result<HttpResponse, Problem> {
+    let limit = query.limit.unwrap_or(LIMIT);
+    if !(1..=MOST).contains(&limit) {
+        let message = format!("expected a whole number from 1 to {MOST}");
+        return Err(Problem::invalid_field("limit", message));
+    }
+    let again = || Problem::invalid_field("cursor", "use `next_cursor` of the page before");
+    let after = match query.cursor {
+        None => 0,
+        Some(cursor) => cursor.parse().ok().filter(|after| *after > 0).ok_or_else(again)?,
+    };
+    let found = suppliers.page(whose(&caller), after, limit).await?;
+    let page = Page::cut(found, limit as usize, |last| last.id.to_string());
+    Ok(HttpResponse::Ok().json(page))
+}
+
+async fn create(
+    request: HttpRequest,
+    Merchant(caller): Merchant,
+    suppliers: web::Data<Suppliers>,
+    Json(body): Json<SupplierRequest>,
+) -> Result<HttpResponse, Problem> {
+    let key = request.extensions().get::<RequestKey>().map(|key| key.0.clone());
+    let created = suppliers.create(caller.sub.as_str(), &body.details()?, key.as_deref()).await?;
+    let location = format!("/api/suppliers/{}", created.id);
+    Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(created))
+}
+
+async fn read(
+    Merchant(caller): Merchant,
+    suppliers: web::Data<Suppliers>,
+    PathOf(id): PathOf<i64>,
+) -> Result<HttpResponse, Problem> {
+    let found = suppliers.get(whose(&caller), number(id)?).await?;
+    Ok(HttpResponse::Ok().json(found.ok_or_else(Problem::not_found)?))
+}
+
+async fn replace(
+    Merchant(caller): Merchant,
+    suppliers: web::Data<Suppliers>,
+    PathOf(id): PathOf<i64>,
+    Json(body): Json<SupplierRequest>,
+) -> Result<HttpResponse, Problem> {
+    let changed = suppliers.update(whose(&caller), number(id)?, &body.details()?).await?;
+    Ok(HttpResponse::Ok().json(changed.ok_or_else(Problem::not_found)?))
+}
+
+async fn delete(
+    Merchant(caller): Merchant,
+    suppliers: web::Data<Suppliers>,
+    PathOf(id): PathOf<i64>,
+) -> Result<HttpResponse, Problem> {
+    if suppliers.delete(whose(&caller), number(id)?).await? {
+        Ok(HttpResponse::NoContent().finish())
+    } else {
+        Err(Problem::not_found())
+    }
+}
