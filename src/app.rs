@@ -14,6 +14,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Notify;
 use tracing_actix_web::TracingLogger;
 
+use crate::cart::{self, Carts};
 use crate::catalogue::Catalogue;
 use crate::config::Settings;
 use crate::identity::{Authenticator, Tokens, caller_of};
@@ -56,6 +57,7 @@ struct Handles {
     authenticator: Authenticator,
     catalogue: Catalogue,
     reservations: Reservations,
+    carts: Carts,
     orders: Orders,
     idempotency: Idempotency,
     readiness: Readiness,
@@ -186,6 +188,7 @@ impl Handles {
             tasks: tasks.clone(),
             clock: clock.clone(),
         });
+        let carts = Carts::new(pools.requests.clone(), reservations.clone());
         Ok(Self {
             authenticator: Authenticator {
                 tokens: Tokens::new(&settings.auth),
@@ -193,6 +196,7 @@ impl Handles {
             },
             orders: Orders::new(
                 reservations.clone(),
+                carts.clone(),
                 pools.requests.clone(),
                 tasks.clone(),
                 deadline,
@@ -204,6 +208,7 @@ impl Handles {
                 claim: deadline * 2,
                 caller: caller_of,
             },
+            carts,
             catalogue,
             reservations,
             readiness: readiness.clone(),
@@ -216,6 +221,7 @@ impl Handles {
         let via = Via::Lane(Arc::new(Lane::new(redis.clone())));
         let reservations = self.reservations.over(via.clone());
         Self {
+            carts: self.carts.over(reservations.clone()),
             orders: self.orders.over(reservations.clone()),
             idempotency: Idempotency { via, ..self.idempotency.clone() },
             reservations,
@@ -231,11 +237,13 @@ impl Handles {
             .app_data(Data::new(self.authenticator))
             .app_data(Data::new(self.catalogue))
             .app_data(Data::new(self.reservations))
+            .app_data(Data::new(self.carts))
             .app_data(Data::new(self.orders))
             .app_data(Data::new(self.idempotency))
             .app_data(Data::new(self.readiness))
             .configure(catalogue::routes)
             .configure(reservations::routes)
+            .configure(cart::routes)
             .configure(orders::routes)
             .configure(probes::routes)
             .configure(codes::routes)

@@ -14,6 +14,7 @@
 //! - [`cli`] – the commands
 
 pub mod app;
+pub mod cart;
 pub mod catalogue;
 pub mod cli;
 pub mod config;

@@ -4,8 +4,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up: a folder may use those before it.
-const FLOORS: [&str; 8] =
-    ["kernel", "config", "platform", "identity", "catalogue", "reservations", "orders", "app"];
+const FLOORS: [&str; 9] = [
+    "kernel",
+    "config",
+    "platform",
+    "identity",
+    "catalogue",
+    "reservations",
+    "cart",
+    "orders",
+    "app",
+];
 
 fn sources(below: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
