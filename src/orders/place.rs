@@ -166,7 +166,6 @@ impl Orders {
     }
 
     /// The buyer's holds that the order can use, and the lines that it must hold itself.
-    #[expect(clippy::type_complexity, reason = "two lists of the same lines")]
     async fn holds(
         &self,
         user: &UserId,
