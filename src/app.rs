@@ -14,6 +14,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Notify;
 use tracing_actix_web::TracingLogger;
 
+use crate::cart::{self, Carts};
 use crate::catalogue::{Catalogue, Sale};
 use crate::config::Settings;
 use crate::identity::{Authenticator, Tokens, caller_of};
@@ -59,6 +60,7 @@ struct Handles {
     catalogue: Catalogue,
     suppliers: Suppliers,
     reservations: Reservations,
+    carts: Carts,
     orders: Orders,
     idempotency: Idempotency,
     readiness: Readiness,
@@ -194,6 +196,7 @@ impl Handles {
             tasks: tasks.clone(),
             clock: clock.clone(),
         });
+        let carts = Carts::new(pools.requests.clone(), reservations.clone());
         Ok(Self {
             authenticator: Authenticator {
                 tokens: Tokens::new(&settings.auth),
@@ -201,6 +204,7 @@ impl Handles {
             },
             orders: Orders::new(
                 reservations.clone(),
+                carts.clone(),
                 pools.requests.clone(),
                 tasks.clone(),
                 deadline,
@@ -212,6 +216,7 @@ impl Handles {
                 claim: deadline * 2,
                 caller: caller_of,
             },
+            carts,
             catalogue,
             suppliers: Suppliers::new(pools.requests.clone()),
             reservations,
@@ -225,6 +230,7 @@ impl Handles {
         let via = Via::Lane(Arc::new(Lane::new(redis.clone())));
         let reservations = self.reservations.over(via.clone());
         Self {
+            carts: self.carts.over(reservations.clone()),
             orders: self.orders.over(reservations.clone()),
             catalogue: self.catalogue.over(via.clone()),
             idempotency: Idempotency { via, ..self.idempotency.clone() },
@@ -243,12 +249,14 @@ impl Handles {
             .app_data(Data::<dyn Sale>::from(Arc::new(self.reservations.clone()) as Arc<dyn Sale>))
             .app_data(Data::new(self.suppliers))
             .app_data(Data::new(self.reservations))
+            .app_data(Data::new(self.carts))
             .app_data(Data::new(self.orders))
             .app_data(Data::new(self.idempotency))
             .app_data(Data::new(self.readiness))
             .configure(catalogue::routes)
             .configure(suppliers::routes)
             .configure(reservations::routes)
+            .configure(cart::routes)
             .configure(orders::routes)
             .configure(probes::routes)
             .configure(codes::routes)

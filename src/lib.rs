@@ -15,6 +15,7 @@
 //! - [`cli`] – the commands
 
 pub mod app;
+pub mod cart;
 pub mod catalogue;
 pub mod cli;
 pub mod config;

@@ -235,6 +235,11 @@ impl Catalogue {
         self.shown.forget().await;
     }
 
+    /// The currency of products that name none.
+    pub fn default_currency(&self) -> Currency {
+        self.default_currency
+    }
+
     /// The product with this SKU. Asks Postgres once in the life of the process.
     pub async fn by_sku(&self, sku: &Sku) -> Result<Option<Arc<Name>>, Fault> {
         if let Some(name) = self.by_sku.get(sku).await {

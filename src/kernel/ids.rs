@@ -143,6 +143,12 @@ impl FromStr for OrderId {
     }
 }
 
+impl<'de> Deserialize<'de> for OrderId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
 /// Only the hyphenated form, so that one thing has one name.
 fn parse_uuid(text: &str) -> Result<Uuid, &'static str> {
     let expected = "expected a UUID like 0197f2c4-8d1e-7aa0-9c55-3f0d7a1b2c3d";

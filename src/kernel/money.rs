@@ -72,6 +72,14 @@ impl Money {
     }
 }
 
+/// A sum in one currency, unless it is more than any amount may be.
+pub fn sum(amounts: impl Iterator<Item = Money>, currency: Currency) -> Option<Money> {
+    amounts.into_iter().try_fold(Money::new(0, currency), |sum, amount| {
+        let minor = sum.minor.checked_add(amount.minor).filter(|minor| *minor <= MAX_MINOR)?;
+        Some(Money::new(minor, currency))
+    })
+}
+
 impl fmt::Display for Money {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let scale = 10_i64.pow(self.currency.decimals());

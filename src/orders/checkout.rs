@@ -12,10 +12,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as Started};
 
 use crate::catalogue::{Name, Offer};
-use crate::kernel::money::Amount;
+use crate::kernel::money::{Amount, sum};
 use crate::kernel::{Money, OrderId, ProductId, Quantity, ReservationId, Sku, UserId};
 use crate::orders::store::Sale;
-use crate::orders::{Order, OrderItem, Orders, Viewer, line_total, store, sum};
+use crate::orders::{Order, OrderItem, Orders, Viewer, line_total, store};
 use crate::platform::fault_point;
 use crate::platform::tasks::jittered;
 use crate::platform::{Fault, Outcome};
@@ -284,7 +284,7 @@ impl Orders {
         }
     }
 
-    async fn placed_before(&self, id: OrderId) -> Result<Placed, CheckoutError> {
+    pub(super) async fn placed_before(&self, id: OrderId) -> Result<Placed, CheckoutError> {
         let order = store::order(&self.db, id, &Viewer::All).await?;
         let order = order.ok_or_else(|| Fault::internal("reading the order of a decision"))?;
         Ok(Placed { order, created: false })

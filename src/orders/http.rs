@@ -8,18 +8,25 @@ use serde::{Deserialize, Serialize};
 use crate::config::CheckoutSettings;
 use crate::identity::{Caller, Role};
 use crate::kernel::money::Amount;
+use crate::kernel::page::Page;
 use crate::kernel::{
     Currency, Instant, Money, OrderId, ProductId, Quantity, ReservationId, Sku, UserId,
 };
-use crate::orders::{Checkout, CheckoutError, Order, Orders, Viewer, Which, line_total};
-use crate::platform::http::{Json, Object, PathOf, Problem};
+use crate::orders::{
+    Checkout, CheckoutError, Order, Orders, Place, PlaceError, Viewer, Which, line_total,
+};
+use crate::platform::http::extract::MaybeJson;
+use crate::platform::http::{Json, Object, PathOf, Problem, Query};
 use crate::reservations::email;
 
 /// The routes of this feature.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
         .service(web::resource("/checkout").route(web::post().to(checkout)))
-        .service(web::resource("/orders/{id}").route(web::get().to(read)));
+        .service(web::resource("/orders").route(web::get().to(list)).route(web::post().to(place)))
+        .service(web::resource("/orders/{id}").route(web::get().to(read)))
+        .service(web::resource("/orders/{id}/cancel").route(web::post().to(cancel)))
+        .service(web::resource("/orders/{id}/fulfil").route(web::post().to(fulfil)));
 }
 
 #[derive(Debug, Deserialize)]
@@ -204,11 +211,131 @@ async fn read(
     orders: web::Data<Orders>,
     PathOf(id): PathOf<OrderId>,
 ) -> Result<HttpResponse, Problem> {
-    let viewer = match caller.role {
-        Role::Admin | Role::Service => Viewer::All,
-        Role::Merchant => Viewer::Merchant(caller.sub),
-        Role::Customer => Viewer::Buyer(caller.sub),
-    };
-    let order = orders.get(id, &viewer).await?.ok_or_else(Problem::not_found)?;
+    let order = orders.get(id, &viewer(&caller)).await?.ok_or_else(Problem::not_found)?;
     Ok(HttpResponse::Ok().json(OrderResponse::from(order)))
+}
+
+fn viewer(caller: &Caller) -> Viewer {
+    match caller.role {
+        Role::Admin | Role::Service => Viewer::All,
+        Role::Merchant => Viewer::Merchant(caller.sub.clone()),
+        Role::Customer => Viewer::Buyer(caller.sub.clone()),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlaceRequest {
+    email: Option<String>,
+    payment: Option<Object<PaymentRequest>>,
+}
+
+impl From<PlaceError> for Problem {
+    fn from(error: PlaceError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PlaceError::CartEmpty => Self::conflict("cart_empty", detail),
+            PlaceError::CartChanged => Self::conflict("cart_changed", detail),
+            PlaceError::Refused(refused) => refused.into(),
+            PlaceError::Checkout(error) => error.into(),
+        }
+    }
+}
+
+async fn place(
+    caller: Caller,
+    orders: web::Data<Orders>,
+    settings: web::Data<CheckoutSettings>,
+    MaybeJson(body): MaybeJson<PlaceRequest>,
+) -> Result<HttpResponse, Problem> {
+    if caller.acts_for_all() {
+        return Err(Problem::forbidden());
+    }
+    let body = body.unwrap_or(PlaceRequest { email: None, payment: None });
+    if body.payment.is_some() {
+        return Err(provider_disabled());
+    }
+    if settings.customers_must_pay_here {
+        return Err(payment_required());
+    }
+    let actor = caller.actor();
+    let email = email(body.email)?.or(caller.email);
+    let placed = orders.place(Place { user: caller.sub, email, actor }).await?;
+    let location = format!("/api/orders/{}", placed.order.id);
+    let mut response = if placed.created { HttpResponse::Created() } else { HttpResponse::Ok() };
+    Ok(response.insert_header((LOCATION, location)).json(OrderResponse::from(placed.order)))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    status: Option<String>,
+    user_id: Option<UserId>,
+    limit: Option<i64>,
+    cursor: Option<OrderId>,
+}
+
+async fn list(
+    caller: Caller,
+    orders: web::Data<Orders>,
+    Query(query): Query<ListQuery>,
+) -> Result<HttpResponse, Problem> {
+    const STATUSES: [&str; 5] = ["pending_payment", "paid", "fulfilled", "cancelled", "refunded"];
+    let limit = query.limit.unwrap_or(50);
+    if !(1..=200).contains(&limit) {
+        return Err(Problem::invalid_field("limit", "expected a whole number from 1 to 200"));
+    }
+    if query.status.as_deref().is_some_and(|status| !STATUSES.contains(&status)) {
+        return Err(Problem::invalid_field("status", "expected the status of an order"));
+    }
+    let viewer = match query.user_id {
+        Some(user) => Viewer::Buyer(caller.buyer(Some(user))?),
+        None => viewer(&caller),
+    };
+    let found = orders.list(&viewer, query.status.as_deref(), query.cursor, limit).await?;
+    let page = Page::cut(found, limit as usize, |last| last.id.to_string());
+    let items: Vec<OrderResponse> = page.items.into_iter().map(Into::into).collect();
+    Ok(HttpResponse::Ok().json(Page { items, next_cursor: page.next_cursor }))
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+fn wrong_state(status: &str) -> Problem {
+    let (code, detail) = match status {
+        "pending_payment" => ("payment_in_progress", "a payment of the order is under way"),
+        _ => ("order_paid", "the order is paid"),
+    };
+    Problem::conflict(code, detail)
+}
+
+async fn cancel(
+    caller: Caller,
+    orders: web::Data<Orders>,
+    PathOf(id): PathOf<OrderId>,
+    MaybeJson(_): MaybeJson<Nothing>,
+) -> Result<HttpResponse, Problem> {
+    let buyer = if caller.acts_for_all() { Viewer::All } else { Viewer::Buyer(caller.sub) };
+    let order = orders.get(id, &buyer).await?.ok_or_else(Problem::not_found)?;
+    match order.status.as_str() {
+        "cancelled" => Ok(HttpResponse::Ok().json(OrderResponse::from(order))),
+        status => Err(wrong_state(status)),
+    }
+}
+
+async fn fulfil(
+    caller: Caller,
+    orders: web::Data<Orders>,
+    PathOf(id): PathOf<OrderId>,
+    MaybeJson(_): MaybeJson<Nothing>,
+) -> Result<HttpResponse, Problem> {
+    if caller.role == Role::Customer {
+        return Err(Problem::forbidden());
+    }
+    let order = orders.fulfil(id, &viewer(&caller)).await?.ok_or_else(Problem::not_found)?;
+    match order.status.as_str() {
+        "fulfilled" => Ok(HttpResponse::Ok().json(OrderResponse::from(order))),
+        status => Err(wrong_state(status)),
+    }
 }

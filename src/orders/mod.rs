@@ -3,20 +3,20 @@
 mod checkout;
 mod commit;
 mod http;
+mod place;
 mod store;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::kernel::money::MAX_MINOR;
-use crate::kernel::{
-    Currency, Instant, Money, OrderId, ProductId, Quantity, ReservationId, Sku, UserId,
-};
+use crate::cart::Carts;
+use crate::kernel::{Instant, Money, OrderId, ProductId, Quantity, ReservationId, Sku, UserId};
 use crate::platform::{Db, Fault, Tasks};
 use crate::reservations::Reservations;
 
 pub use checkout::{Checkout, CheckoutError, Placed, Which};
 pub use http::routes;
+pub use place::{Place, PlaceError};
 pub use store::STATEMENTS;
 
 /// An order.
@@ -68,6 +68,7 @@ pub enum Viewer {
 #[derive(Clone)]
 pub struct Orders {
     reservations: Reservations,
+    carts: Carts,
     db: Db,
     tasks: Tasks,
     deadline: Duration,
@@ -76,9 +77,15 @@ pub struct Orders {
 
 impl Orders {
     /// Orders over these reservations.
-    pub fn new(reservations: Reservations, db: Db, tasks: Tasks, deadline: Duration) -> Self {
+    pub fn new(
+        reservations: Reservations,
+        carts: Carts,
+        db: Db,
+        tasks: Tasks,
+        deadline: Duration,
+    ) -> Self {
         let committing = commit::committing(db.clone());
-        Self { reservations, db, tasks, deadline, committing }
+        Self { reservations, carts, db, tasks, deadline, committing }
     }
 
     /// The same orders over other reservations: another way to the same Redis.
@@ -90,17 +97,29 @@ impl Orders {
     pub async fn get(&self, id: OrderId, viewer: &Viewer) -> Result<Option<Order>, Fault> {
         store::order(&self.db, id, viewer).await
     }
+
+    /// A page of orders, the newest first, from `before` (exclusive) on; one more than `limit` where there are more.
+    pub async fn list(
+        &self,
+        viewer: &Viewer,
+        status: Option<&str>,
+        before: Option<OrderId>,
+        limit: i64,
+    ) -> Result<Vec<Order>, Fault> {
+        store::list(&self.db, viewer, status, before, limit).await
+    }
+
+    /// Marks a paid order as fulfilled. Answers it as it stands then; none where the viewer may not see it.
+    pub async fn fulfil(&self, id: OrderId, viewer: &Viewer) -> Result<Option<Order>, Fault> {
+        if store::order(&self.db, id, viewer).await?.is_none() {
+            return Ok(None);
+        }
+        store::fulfil(&self.db, id).await?;
+        store::order(&self.db, id, viewer).await
+    }
 }
 
 /// The price of a line times its quantity.
 fn line_total(price: Option<Money>, quantity: Quantity) -> Option<Money> {
     price.and_then(|price| price.times(quantity.get()))
-}
-
-/// A sum in one currency, unless it is more than any amount may be.
-fn sum(amounts: impl Iterator<Item = Money>, currency: Currency) -> Option<Money> {
-    amounts.into_iter().try_fold(Money::new(0, currency), |sum, amount| {
-        let minor = sum.minor.checked_add(amount.minor).filter(|minor| *minor <= MAX_MINOR)?;
-        Some(Money::new(minor, currency))
-    })
 }

@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
+use tokio_postgres::Row;
+
 use crate::catalogue::Offer;
 use crate::kernel::{Currency, Money, OrderId};
+use crate::orders::place::CartSale;
 use crate::orders::{Order, OrderItem, Viewer};
 use crate::platform::{Db, Fault};
-use crate::reservations::{Decision, Pinned, decision};
+use crate::reservations::{Decision, Pinned, PinnedLine, decision};
 
 const CONFIRM: &str = "-- orders.confirm
 select reservation_id, outcome, reason, user_id, order_id, product_ids, quantities, tokens, created_at
   from confirm($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
 
 const ORDER: &str = "-- orders.read
-select o.user_id, o.reservation_id, o.status, o.total_minor, o.currency, o.created_at, i.product_id, i.sku, i.name,
-       i.quantity, i.unit_price_minor
+select o.order_id, o.user_id, o.reservation_id, o.status, o.total_minor, o.currency, o.created_at, i.product_id, i.sku,
+       i.name, i.quantity, i.unit_price_minor
   from orders o join order_items i using (order_id)
  where o.order_id = $1
    and ($2::text is null or o.user_id = $2 or ($3 and exists (
@@ -22,8 +25,52 @@ select o.user_id, o.reservation_id, o.status, o.total_minor, o.currency, o.creat
          where own.order_id = o.order_id and p.owner_id = $2)))
  order by i.product_id";
 
+const CONFIRM_ORDER: &str = "-- orders.confirm_order
+select reservation_id, outcome, reason, user_id, order_id, product_ids, quantities, tokens, created_at
+  from confirm_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
+
+const FULFIL: &str = "-- orders.fulfil
+with fulfilled as (
+    update orders set status = 'fulfilled', updated_at = now() where order_id = $1 and status = 'paid'
+    returning order_id, reservation_id, user_id
+)
+insert into outbox (topic, reservation_id, payload)
+select 'order.fulfilled', f.reservation_id,
+       jsonb_build_object('order_id', f.order_id, 'reservation_id', f.reservation_id, 'user_id', f.user_id)
+  from fulfilled f";
+
+macro_rules! page {
+    ($name:literal, $which:literal) => {
+        concat!(
+            "-- orders.",
+            $name,
+            "
+with page as (
+    select o.* from orders o
+     where ",
+            $which,
+            " and ($2::uuid is null or o.order_id < $2) and ($3::text is null or o.status = $3)
+     order by o.order_id desc limit $4
+)
+select o.order_id, o.user_id, o.reservation_id, o.status, o.total_minor, o.currency, o.created_at, i.product_id, i.sku,
+       i.name, i.quantity, i.unit_price_minor
+  from page o join order_items i using (order_id)
+ order by o.order_id desc, i.product_id"
+        )
+    };
+}
+
+const LIST_ALL: &str = page!("list_all", "$1::text is null");
+const LIST_OF_BUYER: &str = page!("list_of_buyer", "o.user_id = $1::text");
+const LIST_OF_MERCHANT: &str = page!(
+    "list_of_merchant",
+    "o.order_id in (select own.order_id from orders own where own.user_id = $1::text
+        union select i.order_id from order_items i join products p using (product_id) where p.owner_id = $1)"
+);
+
 /// Statements, for the test that prepares each on a fresh schema.
-pub const STATEMENTS: &[&str] = &[CONFIRM, ORDER];
+pub const STATEMENTS: &[&str] =
+    &[CONFIRM, CONFIRM_ORDER, ORDER, FULFIL, LIST_ALL, LIST_OF_BUYER, LIST_OF_MERCHANT];
 
 /// One sale for `confirm`.
 #[derive(Clone)]
@@ -98,18 +145,22 @@ impl<'a> Lines<'a> {
             for line in &sale.pinned.lines {
                 let offer = sale.offers.iter().find(|offer| offer.name.id == line.name.id);
                 let offer = offer.ok_or_else(|| Fault::internal("pricing a pinned line"))?;
-                lines.positions.push(position);
-                lines.products.push(line.name.id.get());
-                lines.quantities.push(line.quantity.get());
-                lines.tokens.push(&line.token);
-                lines.epochs.push(line.epoch);
-                lines.caps.push(line.cap);
-                lines.skus.push(line.name.sku.as_str());
-                lines.names.push(&offer.title);
-                lines.prices.push(offer.price.map(|price| price.minor));
+                lines.push(position, line, offer);
             }
         }
         Ok(lines)
+    }
+
+    fn push(&mut self, position: i32, line: &'a PinnedLine, offer: &'a Offer) {
+        self.positions.push(position);
+        self.products.push(line.name.id.get());
+        self.quantities.push(line.quantity.get());
+        self.tokens.push(&line.token);
+        self.epochs.push(line.epoch);
+        self.caps.push(line.cap);
+        self.skus.push(line.name.sku.as_str());
+        self.names.push(&offer.title);
+        self.prices.push(offer.price.map(|price| price.minor));
     }
 }
 
@@ -120,26 +171,103 @@ pub(super) async fn order(db: &Db, id: OrderId, viewer: &Viewer) -> Result<Optio
         Viewer::Merchant(user) => (Some(user), true),
     };
     let rows = db.read(ORDER, &[&id, &user, &merchant]).await?;
-    let Some(first) = rows.first() else { return Ok(None) };
-    let code: &str = first.get("currency");
-    let currency: Currency =
-        code.parse().map_err(|error| Fault::internal("reading a currency").because(error))?;
-    let items = rows.iter().map(|row| OrderItem {
-        product_id: row.get("product_id"),
-        sku: row.get("sku"),
-        name: row.get("name"),
-        unit_price: row
-            .get::<_, Option<i64>>("unit_price_minor")
-            .map(|minor| Money::new(minor, currency)),
-        quantity: row.get("quantity"),
-    });
-    Ok(Some(Order {
-        id,
-        user_id: first.get("user_id"),
-        reservation_id: first.get("reservation_id"),
-        status: first.get("status"),
-        items: items.collect(),
-        total: Money::new(first.get("total_minor"), currency),
-        created_at: first.get("created_at"),
-    }))
+    Ok(orders(&rows)?.pop())
+}
+
+/// Rows of lines, those of one order together.
+fn orders(rows: &[Row]) -> Result<Vec<Order>, Fault> {
+    let mut orders: Vec<Order> = Vec::new();
+    for row in rows {
+        let id: OrderId = row.get("order_id");
+        let code: &str = row.get("currency");
+        let currency: Currency =
+            code.parse().map_err(|error| Fault::internal("reading a currency").because(error))?;
+        let price: Option<i64> = row.get("unit_price_minor");
+        let item = OrderItem {
+            product_id: row.get("product_id"),
+            sku: row.get("sku"),
+            name: row.get("name"),
+            unit_price: price.map(|minor| Money::new(minor, currency)),
+            quantity: row.get("quantity"),
+        };
+        match orders.last_mut() {
+            Some(order) if order.id == id => order.items.push(item),
+            _ => orders.push(Order {
+                id,
+                user_id: row.get("user_id"),
+                reservation_id: row.get("reservation_id"),
+                status: row.get("status"),
+                items: vec![item],
+                total: Money::new(row.get("total_minor"), currency),
+                created_at: row.get("created_at"),
+            }),
+        }
+    }
+    Ok(orders)
+}
+
+pub(super) async fn list(
+    db: &Db,
+    viewer: &Viewer,
+    status: Option<&str>,
+    before: Option<OrderId>,
+    limit: i64,
+) -> Result<Vec<Order>, Fault> {
+    let (sql, user) = match viewer {
+        Viewer::All => (LIST_ALL, None),
+        Viewer::Buyer(user) => (LIST_OF_BUYER, Some(user)),
+        Viewer::Merchant(user) => (LIST_OF_MERCHANT, Some(user)),
+    };
+    orders(&db.read(sql, &[&user, &before, &status, &(limit + 1)]).await?)
+}
+
+pub(super) async fn fulfil(db: &Db, id: OrderId) -> Result<(), Fault> {
+    db.write(FULFIL, &[&id]).await.map(drop)
+}
+
+/// Decides all reservations of an order in one transaction. None in the answer: an epoch moved.
+pub(super) async fn confirm_order(db: &Db, sale: &CartSale) -> Result<Vec<Decision>, Fault> {
+    let ids: Vec<_> = sale.pinned.iter().map(|pin| pin.id).collect();
+    let held_at: Vec<_> = sale.pinned.iter().map(|pin| pin.held_at).collect();
+    let expires_at: Vec<_> = sale.pinned.iter().map(|pin| pin.expires_at).collect();
+    let mut lines = Lines::default();
+    let mut cart: Vec<i64> = Vec::new();
+    for (position, pin) in (1..).zip(&sale.pinned) {
+        for line in &pin.lines {
+            let found = sale.lines.iter().find(|(_, offer)| offer.name.id == line.name.id);
+            let (item, offer) = found.ok_or_else(|| Fault::internal("pricing a pinned line"))?;
+            lines.push(position, line, offer);
+            cart.push(item.id);
+        }
+    }
+    let (user, email) = (sale.user.as_str(), sale.email.as_deref());
+    let currency = sale.total.currency.to_string();
+    let rows = db
+        .write(
+            CONFIRM_ORDER,
+            &[
+                &sale.order_id,
+                &user,
+                &sale.actor,
+                &email,
+                &currency,
+                &sale.total.minor,
+                &sale.named,
+                &ids,
+                &held_at,
+                &expires_at,
+                &lines.positions,
+                &lines.products,
+                &lines.quantities,
+                &lines.tokens,
+                &lines.epochs,
+                &lines.caps,
+                &lines.skus,
+                &lines.names,
+                &lines.prices,
+                &cart,
+            ],
+        )
+        .await?;
+    rows.iter().map(decision).collect()
 }

@@ -175,6 +175,23 @@ impl Reservations {
         })
     }
 
+    /// Lets pinned reservations go, unless they are decided already: whatever has no decision gets ABORTED. Answers what
+    /// stands for each.
+    pub async fn abandon(&self, pinned: &[Pinned], reason: &str) -> Result<Vec<Decision>, Fault> {
+        if pinned.is_empty() {
+            return Ok(Vec::new());
+        }
+        let pins: Vec<_> = pinned.iter().map(|pin| (pin.id, pin.user.clone())).collect();
+        let decisions = self.fence(&pins, reason, "service").await?;
+        for decision in decisions.iter().filter(|decision| decision.outcome != Outcome::Pending) {
+            let lines =
+                pinned.iter().filter(|pin| pin.id == decision.id).flat_map(|pin| &pin.lines);
+            let names: Vec<Arc<Name>> = lines.map(|line| line.name.clone()).collect();
+            self.settle(decision, &names).await;
+        }
+        Ok(decisions)
+    }
+
     /// What became of a reservation that could not be pinned.
     async fn why_not(&self, id: ReservationId, user: &UserId) -> Result<PinError, Fault> {
         if let Some(decision) = store::find_decision(&self.shared.db, id, user).await?

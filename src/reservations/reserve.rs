@@ -134,9 +134,14 @@ impl Reservations {
         Ok(held(hold, vec![item], &standing, now_ms))
     }
 
-    /// Takes the lines one after the other in the order of their numbers, each on a short deadline, then arms them.
-    /// A crash in between leaves them to that deadline.
-    async fn reserve_several(&self, hold: &Hold) -> Result<Held, ReserveError> {
+    /// Holds all lines under one id on a short deadline, for somebody who pins them at once; a crash leaves them to that
+    /// deadline. A live hold of the buyer on any of the products refuses all.
+    pub async fn hold_briefly(&self, hold: &Hold) -> Result<ReservationId, ReserveError> {
+        self.in_time(async { Ok(self.take_all(hold).await?.id) }).await
+    }
+
+    /// Takes the lines one after the other in the order of their numbers, each on a short deadline.
+    async fn take_all(&self, hold: &Hold) -> Result<Taken, ReserveError> {
         let mut wanted = hold.lines.clone();
         wanted.sort_by_key(|(name, _)| name.id);
         let skus: Vec<&str> = wanted.iter().map(|(name, _)| name.sku.as_str()).collect();
@@ -153,6 +158,12 @@ impl Reservations {
                 }
             }
         }
+        Ok(Taken { id, wanted, taken })
+    }
+
+    /// Takes all lines, then arms them.
+    async fn reserve_several(&self, hold: &Hold) -> Result<Held, ReserveError> {
+        let Taken { id, wanted, taken } = self.take_all(hold).await?;
         let (now_ms, ttl_ms) =
             (taken[0].0, taken.iter().map(|(_, standing)| standing.ttl_ms).min().unwrap_or(0));
         let deadline_ms = now_ms + ttl_ms;
@@ -233,6 +244,13 @@ impl Reservations {
             (_, refused) => Err(refusal(refused, line).inspect_code()),
         }
     }
+}
+
+/// All lines of one reservation in Redis, on their short deadline.
+struct Taken {
+    id: ReservationId,
+    wanted: Vec<(Arc<Name>, Quantity)>,
+    taken: Vec<(i64, Standing)>,
 }
 
 /// One line on its way into Redis.

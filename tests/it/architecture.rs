@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up: a folder may use those before it.
-const FLOORS: [&str; 9] = [
+const FLOORS: [&str; 10] = [
     "kernel",
     "config",
     "platform",
@@ -12,6 +12,7 @@ const FLOORS: [&str; 9] = [
     "catalogue",
     "suppliers",
     "reservations",
+    "cart",
     "orders",
     "app",
 ];

@@ -81,7 +81,7 @@ pub async fn examine(stores: &Stores) -> Result<(), String> {
     let outbox = "
         select (select count(*) from outbox where topic = 'order.paid') as told,
                (select count(*) from orders) as orders,
-               (select count(*) from reservation_decisions where outcome = 'CONFIRMED') as confirmed";
+               (select count(distinct order_id) from reservation_decisions where outcome = 'CONFIRMED') as confirmed";
     let row = postgres.query_one(outbox, &[]).await.unwrap();
     let counts: [i64; 3] = [row.get("told"), row.get("orders"), row.get("confirmed")];
     if counts[0] != counts[1] || counts[1] != counts[2] {

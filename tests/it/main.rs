@@ -4,6 +4,7 @@
 mod app;
 mod architecture;
 mod bad_input;
+mod cart;
 mod checkout;
 mod conservation;
 mod docs;
@@ -19,6 +20,7 @@ mod faults_saga;
 mod faults_startup;
 mod idempotency;
 mod looking;
+mod orders;
 mod process;
 mod products;
 mod products_cache;

@@ -11,6 +11,7 @@ mod full_buyers;
 mod full_reservation;
 mod incarnation;
 mod new_incarnation;
+mod orders;
 mod reached;
 mod reservation;
 mod search;

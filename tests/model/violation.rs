@@ -43,6 +43,8 @@ pub(crate) enum Kind {
     BuyerBought,
     /// INV11: a reservation of several products was promised, and one of its lines was released.
     HeldWithoutLine,
+    /// INV11: an order stands for some of its reservations and not for others.
+    TornOrder,
 }
 
 /// One thing that is wrong.

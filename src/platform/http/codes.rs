@@ -63,6 +63,17 @@ pub const CODES: &[Code] = &[
     ),
     code(
         409,
+        "cart_changed",
+        "The cart, or a hold it relied on, changed while it was ordered. Nothing was ordered: read the cart and ask again.",
+    ),
+    code(
+        409,
+        "cart_empty",
+        "There is nothing in the cart. If you have just ordered it, the order stands.",
+    ),
+    code(409, "cart_full", "A cart has at most 20 lines."),
+    code(
+        409,
         "extension_limit",
         "The hold was extended as often, or to as long a life, as is allowed.",
     ),
@@ -71,6 +82,7 @@ pub const CODES: &[Code] = &[
         "insufficient_stock",
         "There is not enough: `lines` names each short product, `soonest_expiry` when the next hold ends.",
     ),
+    code(409, "order_paid", "The order is paid, so it cannot be cancelled any more."),
     code(
         409,
         "payment_in_progress",

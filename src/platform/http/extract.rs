@@ -68,6 +68,28 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
     }
 }
 
+/// A JSON body that may be left out.
+#[derive(Debug)]
+pub struct MaybeJson<T>(pub Option<T>);
+
+impl<T: DeserializeOwned + 'static> FromRequest for MaybeJson<T> {
+    type Error = Problem;
+    type Future = Extracting<Self>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let is_json = is_json(request);
+        let body = Bytes::from_request(request, payload);
+        Box::pin(async move {
+            let body = in_time(body).await?;
+            match (body.is_empty(), is_json) {
+                (true, _) => Ok(Self(None)),
+                (false, false) => Err(unsupported_media_type()),
+                (false, true) => parse(&body).map(Some).map(Self),
+            }
+        })
+    }
+}
+
 fn is_json(request: &HttpRequest) -> bool {
     let content_type =
         request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("");

@@ -1,0 +1,149 @@
+//! Routes and bodies of the cart.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpResponse, web};
+use futures_util::future::try_join_all;
+use serde::{Deserialize, Serialize};
+
+use crate::cart::{AddError, Carts, Line};
+use crate::identity::Caller;
+use crate::kernel::money::sum;
+use crate::kernel::{Currency, Money, ProductId, Quantity, Sku};
+use crate::platform::Fault;
+use crate::platform::http::{Json, PathOf, Problem};
+
+/// The routes of this feature.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(web::resource("/cart").route(web::get().to(read)))
+        .service(web::resource("/cart/items").route(web::post().to(add)))
+        .service(
+            web::resource("/cart/items/{id}")
+                .route(web::patch().to(set))
+                .route(web::delete().to(remove)),
+        );
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AddRequest {
+    product_id: ProductId,
+    quantity: Quantity,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SetRequest {
+    quantity: Quantity,
+}
+
+#[derive(Debug, Serialize)]
+struct CartResponse {
+    items: Vec<LineResponse>,
+    /// None while a line has no price.
+    total_amount: Option<Money>,
+    currency: Currency,
+}
+
+#[derive(Debug, Serialize)]
+struct LineResponse {
+    id: i64,
+    product_id: ProductId,
+    sku: Sku,
+    name: String,
+    unit_price: Option<Money>,
+    quantity: Quantity,
+    line_total: Option<Money>,
+    available: i64,
+}
+
+impl From<AddError> for Problem {
+    fn from(error: AddError) -> Self {
+        let detail = error.to_string();
+        match error {
+            AddError::UnknownProduct => Self::new(StatusCode::NOT_FOUND, "unknown_product", detail),
+            AddError::MixedCurrency => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "mixed_currency", detail)
+            }
+            AddError::Full => Self::conflict("cart_full", detail),
+            AddError::TooMany => Self::invalid_field("quantity", detail),
+            AddError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+/// A cart belongs to whoever the token names; a storefront's own token has none.
+fn buyer(caller: &Caller) -> Result<(), Problem> {
+    if caller.acts_for_all() { Err(Problem::forbidden()) } else { Ok(()) }
+}
+
+async fn cart(carts: &Carts, caller: &Caller) -> Result<CartResponse, Problem> {
+    let lines = carts.lines(&caller.sub).await?;
+    let items = try_join_all(lines.iter().map(|line| shown(carts, line))).await?;
+    let currency = lines
+        .first()
+        .map_or(carts.reservations.catalogue().default_currency(), |line| line.currency);
+    let totals: Option<Vec<Money>> = items.iter().map(|item| item.line_total).collect();
+    let total_amount = totals.and_then(|totals| sum(totals.into_iter(), currency));
+    Ok(CartResponse { items, total_amount, currency })
+}
+
+async fn shown(carts: &Carts, line: &Line) -> Result<LineResponse, Fault> {
+    let catalogue = carts.reservations.catalogue();
+    let available = match catalogue.by_id(line.product_id).await? {
+        Some(name) => carts.reservations.stock(&name).await?.available_stock,
+        None => 0,
+    };
+    Ok(LineResponse {
+        id: line.id,
+        product_id: line.product_id,
+        sku: line.sku.clone(),
+        name: line.title.clone(),
+        unit_price: line.price,
+        quantity: line.quantity,
+        line_total: line.price.and_then(|price| price.times(line.quantity.get())),
+        available,
+    })
+}
+
+async fn read(caller: Caller, carts: web::Data<Carts>) -> Result<HttpResponse, Problem> {
+    buyer(&caller)?;
+    Ok(HttpResponse::Ok().json(cart(&carts, &caller).await?))
+}
+
+async fn add(
+    caller: Caller,
+    carts: web::Data<Carts>,
+    Json(body): Json<AddRequest>,
+) -> Result<HttpResponse, Problem> {
+    buyer(&caller)?;
+    let created = carts.add(&caller.sub, body.product_id, body.quantity).await?;
+    let mut response = if created { HttpResponse::Created() } else { HttpResponse::Ok() };
+    Ok(response.insert_header((LOCATION, "/api/cart")).json(cart(&carts, &caller).await?))
+}
+
+async fn set(
+    caller: Caller,
+    carts: web::Data<Carts>,
+    PathOf(id): PathOf<i64>,
+    Json(body): Json<SetRequest>,
+) -> Result<HttpResponse, Problem> {
+    buyer(&caller)?;
+    if !carts.set(&caller.sub, id, body.quantity).await? {
+        return Err(Problem::not_found());
+    }
+    Ok(HttpResponse::Ok().json(cart(&carts, &caller).await?))
+}
+
+async fn remove(
+    caller: Caller,
+    carts: web::Data<Carts>,
+    PathOf(id): PathOf<i64>,
+) -> Result<HttpResponse, Problem> {
+    buyer(&caller)?;
+    if !carts.remove(&caller.sub, id).await? {
+        return Err(Problem::not_found());
+    }
+    Ok(HttpResponse::NoContent().finish())
+}
