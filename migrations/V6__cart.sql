@@ -25,7 +25,8 @@ declare
     item   cart_items;
 begin
     perform pg_advisory_xact_lock(hashtextextended('cart ' || p_user, 0));
-    select p.currency into wanted from products p where p.product_id = p_product and p.published;
+    select p.currency into wanted from products p where p.product_id = p_product and p.published
+       and p.deleted_at is null;
     if wanted is null then
         return query select 'unknown_product', null::bigint, false;
         return;

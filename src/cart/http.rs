@@ -92,8 +92,8 @@ async fn cart(carts: &Carts, caller: &Caller) -> Result<CartResponse, Problem> {
 async fn shown(carts: &Carts, line: &Line) -> Result<LineResponse, Fault> {
     let catalogue = carts.reservations.catalogue();
     let available = match catalogue.by_id(line.product_id).await? {
-        Some(name) => carts.reservations.stock(&name).await?.available_stock,
-        None => 0,
+        Some(name) if line.for_sale => carts.reservations.stock(&name).await?.available_stock,
+        _ => 0,
     };
     Ok(LineResponse {
         id: line.id,

@@ -30,6 +30,8 @@ pub struct Line {
     pub price: Option<Money>,
     /// How many units.
     pub quantity: Quantity,
+    /// Whether it can be ordered at all: neither deleted nor unpublished.
+    pub for_sale: bool,
 }
 
 /// Why a product was not put into the cart.

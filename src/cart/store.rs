@@ -5,7 +5,8 @@ use crate::kernel::{Currency, Money, ProductId, Quantity, UserId};
 use crate::platform::{Db, Fault};
 
 const LINES: &str = "-- cart_items.lines
-select c.cart_item_id, c.product_id, p.sku, p.name, p.currency, p.price_minor, c.quantity
+select c.cart_item_id, c.product_id, p.sku, p.name, p.currency, p.price_minor, c.quantity,
+       p.published and p.deleted_at is null as for_sale
   from cart_items c join products p using (product_id)
  where c.user_id = $1
  order by c.cart_item_id";
@@ -37,6 +38,7 @@ pub(super) async fn lines(db: &Db, user: &UserId) -> Result<Vec<Line>, Fault> {
             currency,
             price: minor.map(|minor| Money::new(minor, currency)),
             quantity: row.get("quantity"),
+            for_sale: row.get("for_sale"),
         });
     }
     Ok(lines)

@@ -17,7 +17,7 @@ use crate::platform::fault_point;
 use crate::platform::tasks::jittered;
 use crate::platform::{Fault, Outcome};
 use crate::reservations::{
-    Decision, DecisionOutcome, EndError, Hold, PinError, Pinned, ReserveError, Status,
+    Decision, DecisionOutcome, EndError, Hold, PinError, Pinned, ReserveError, Short, Status,
 };
 
 /// How often an order starts over: a hold ended, or a SKU was rebuilt, in between.
@@ -106,6 +106,7 @@ impl Orders {
         if lines.is_empty() {
             return Err(PlaceError::CartEmpty);
         }
+        refuse_gone(&lines)?;
         let (lines, total) = self.price(lines).await?;
         let (standing, missing) = self.holds(&place.user, &lines).await?;
         drop(self.db.get().await?);
@@ -301,6 +302,18 @@ impl Orders {
             _ => Ok(Attempt::Again),
         }
     }
+}
+
+/// Of a product that was deleted or unpublished there is nothing to order; every such line is named.
+fn refuse_gone(lines: &[Line]) -> Result<(), ReserveError> {
+    let gone = lines.iter().filter(|line| !line.for_sale);
+    let short =
+        gone.map(|line| Short { sku: line.sku.clone(), requested: line.quantity, available: 0 });
+    let lines: Vec<Short> = short.collect();
+    if lines.is_empty() {
+        return Ok(());
+    }
+    Err(ReserveError::InsufficientStock { lines, soonest_expiry: None })
 }
 
 impl CartSale {

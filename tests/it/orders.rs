@@ -214,3 +214,36 @@ async fn a_cart_that_shrank_meanwhile_is_not_ordered() {
     ordering.await.unwrap().expect_problem(409, "cart_changed");
     assert_eq!(cart(app, "alice").await["items"][0]["quantity"], 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lines_that_are_no_longer_for_sale_are_named_and_the_cart_stays() {
+    let app = TestApp::start().await;
+    let mut ids = Vec::new();
+    for sku in ["KEPT", "DELETED", "HIDDEN"] {
+        let id = app.product(sku, 5, json!({})).await;
+        put(&app, "alice", id, 2).await.expect(201);
+        ids.push(id);
+    }
+    app.delete(&format!("/api/products/{}", ids[1]), &app.admin()).await.expect(204);
+    let hide = app.request(Method::PATCH, &format!("/api/products/{}", ids[2]));
+    let hide = hide.bearer_auth(app.admin()).json(&json!({ "published": false }));
+    app.send(hide).await.expect(200);
+    let shown = cart(&app, "alice").await;
+    let available = |at: usize| shown["items"][at]["available"].as_i64().unwrap();
+    assert_eq!((available(0), available(1), available(2)), (5, 0, 0));
+    let refused = order(&app, "alice").await.expect_problem(409, "insufficient_stock");
+    assert_eq!(
+        refused["lines"],
+        json!([
+            { "sku": "DELETED", "requested": 2, "available": 0 },
+            { "sku": "HIDDEN", "requested": 2, "available": 0 },
+        ])
+    );
+    assert_eq!(cart(&app, "alice").await, shown);
+    put(&app, "alice", ids[1], 1).await.expect_problem(404, "unknown_product");
+    for item in &shown["items"].as_array().unwrap()[1..] {
+        let path = format!("/api/cart/items/{}", item["id"]);
+        app.delete(&path, &app.customer("alice")).await.expect(204);
+    }
+    order(&app, "alice").await.expect(201);
+}
