@@ -14,6 +14,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Notify;
 use tracing_actix_web::TracingLogger;
 
+use crate::accounts::{self, Accounts};
 use crate::cart::{self, Carts};
 use crate::catalogue::{Catalogue, Sale};
 use crate::config::Settings;
@@ -57,6 +58,7 @@ struct Ended {
 #[derive(Clone)]
 struct Handles {
     authenticator: Authenticator,
+    accounts: Accounts,
     catalogue: Catalogue,
     suppliers: Suppliers,
     reservations: Reservations,
@@ -197,11 +199,17 @@ impl Handles {
             clock: clock.clone(),
         });
         let carts = Carts::new(pools.requests.clone(), reservations.clone());
+        let tokens = Tokens::new(&settings.auth);
         Ok(Self {
-            authenticator: Authenticator {
-                tokens: Tokens::new(&settings.auth),
-                clock: clock.clone(),
-            },
+            accounts: Accounts::new(
+                pools.requests.clone(),
+                tokens.clone(),
+                clock.clone(),
+                &settings.auth,
+                tasks.clone(),
+                deadline,
+            ),
+            authenticator: Authenticator { tokens, clock: clock.clone() },
             orders: Orders::new(
                 reservations.clone(),
                 carts.clone(),
@@ -245,6 +253,7 @@ impl Handles {
             .app_data(PayloadConfig::new(self.settings.server.body_limit_bytes))
             .app_data(Data::new(self.settings.checkout.clone()))
             .app_data(Data::new(self.authenticator))
+            .app_data(Data::new(self.accounts))
             .app_data(Data::new(self.catalogue))
             .app_data(Data::<dyn Sale>::from(Arc::new(self.reservations.clone()) as Arc<dyn Sale>))
             .app_data(Data::new(self.suppliers))
@@ -253,6 +262,7 @@ impl Handles {
             .app_data(Data::new(self.orders))
             .app_data(Data::new(self.idempotency))
             .app_data(Data::new(self.readiness))
+            .configure(accounts::routes)
             .configure(catalogue::routes)
             .configure(suppliers::routes)
             .configure(reservations::routes)

@@ -7,6 +7,7 @@
 //! - [`config`] – settings
 //! - [`platform`] – stores, scripts, tasks, the shape of HTTP
 //! - [`identity`] – tokens and roles
+//! - [`accounts`] – who may sign in here
 //! - [`catalogue`] – products
 //! - [`suppliers`] – where a merchant buys
 //! - [`reservations`] – the core
@@ -14,6 +15,7 @@
 //! - [`app`] – puts them together
 //! - [`cli`] – the commands
 
+pub mod accounts;
 pub mod app;
 pub mod cart;
 pub mod catalogue;

@@ -2,6 +2,7 @@
 
 pub mod ceiling;
 pub mod check_config;
+pub mod create_admin;
 pub mod healthcheck;
 pub mod loadtest;
 pub mod migrate;
@@ -32,6 +33,8 @@ enum Command {
     Serve(serve::ServeArgs),
     /// Brings the database schema up to this binary.
     Migrate,
+    /// Makes an account of role admin, whose bearer may do everything.
+    CreateAdmin(create_admin::CreateAdminArgs),
     /// Prints a token; the JWT stands alone on the last line.
     Token(token::TokenArgs),
     /// Sends a crowd to one SKU of a service of your own, and checks every answer.
@@ -66,6 +69,11 @@ fn execute(command: Command) -> anyhow::Result<()> {
     let mut out = std::io::stdout();
     match command {
         Command::CheckConfig => check_config::run(&options, &mut out),
+        Command::CreateAdmin(args) => {
+            let settings = Settings::load(&options)?;
+            let mut input = std::io::stdin().lock();
+            runtime()?.block_on(create_admin::run(&args, settings, &mut input, &mut out))
+        }
         Command::Token(args) => token::run(&args, &options, &Clock::System, &mut out),
         Command::Loadtest(args) => loadtest::run(&args, &options, &Clock::System, &mut out),
         Command::Ceiling(args) => runtime()?.block_on(ceiling::run(&args, &options)),

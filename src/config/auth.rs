@@ -25,6 +25,12 @@ pub struct AuthSettings {
     /// How far the clocks of issuer and service may be apart.
     #[serde(with = "humantime_serde")]
     pub leeway: Duration,
+    /// How long the access token of a login lives.
+    #[serde(with = "humantime_serde")]
+    pub access_lifetime: Duration,
+    /// How long a session lasts after its last refresh.
+    #[serde(with = "humantime_serde")]
+    pub refresh_lifetime: Duration,
     /// Longest accepted time from `iat` to `exp`.
     #[serde(with = "humantime_serde")]
     pub max_token_lifetime: Duration,
@@ -41,6 +47,16 @@ impl AuthSettings {
             found.require(sane, path, "must be 1 to 255 printable characters without space");
         }
         self.check_secrets(found);
+        found.require(
+            (Duration::from_secs(1)..=self.max_token_lifetime).contains(&self.access_lifetime),
+            "auth.access_lifetime",
+            "must be 1s to auth.max_token_lifetime",
+        );
+        found.require(
+            (Duration::from_secs(1)..=LONGEST_LIFETIME).contains(&self.refresh_lifetime),
+            "auth.refresh_lifetime",
+            "must be 1s to 366 days",
+        );
         found.require(self.leeway <= LONGEST_LEEWAY, "auth.leeway", "must be at most 60s");
         found.require(
             (Duration::from_secs(1)..=LONGEST_LIFETIME).contains(&self.max_token_lifetime),

@@ -106,6 +106,12 @@ impl<'de> Deserialize<'de> for ReservationId {
     }
 }
 
+/// A fresh random id for what has no type of its own.
+#[expect(clippy::disallowed_methods, reason = "ids are made here")]
+pub fn random() -> Uuid {
+    Uuid::new_v4()
+}
+
 /// An order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 pub struct OrderId(Uuid);

@@ -15,9 +15,8 @@ use crate::kernel::{
 use crate::orders::{
     Checkout, CheckoutError, Order, Orders, Place, PlaceError, Viewer, Which, line_total,
 };
-use crate::platform::http::extract::MaybeJson;
+use crate::platform::http::extract::{MaybeJson, email};
 use crate::platform::http::{Json, Object, PathOf, Problem, Query};
-use crate::reservations::email;
 
 /// The routes of this feature.
 pub fn routes(config: &mut web::ServiceConfig) {

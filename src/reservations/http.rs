@@ -12,7 +12,7 @@ use crate::catalogue::{Name, SkuOrId, owns};
 use crate::identity::{Caller, Visitor};
 use crate::kernel::page::Page;
 use crate::kernel::{Instant, OrderId, ProductId, Quantity, ReservationId, Sku, UserId};
-use crate::platform::http::extract::Pair;
+use crate::platform::http::extract::{Pair, email};
 use crate::platform::http::{Json, Object, PathOf, Problem, Query};
 use crate::reservations::{EndError, Hold, Item, Reservation, Reservations, ReserveError, Status};
 
@@ -57,19 +57,6 @@ struct ReserveRequest {
     user_id: Option<UserId>,
     ttl_seconds: Option<i64>,
     email: Option<String>,
-}
-
-/// An address that can stand in a mail header.
-pub fn email(address: Option<String>) -> Result<Option<String>, Problem> {
-    let Some(address) = address else { return Ok(None) };
-    let (local, domain) = address.rsplit_once('@').unwrap_or_default();
-    let plain =
-        address.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>,;:\\\"()[]".contains(&byte));
-    if plain && !local.is_empty() && !domain.is_empty() && address.len() <= 254 {
-        Ok(Some(address))
-    } else {
-        Err(Problem::invalid_field("email", "expected an e-mail address"))
-    }
 }
 
 impl ReserveRequest {

@@ -46,7 +46,7 @@ pub use cancel::EndError;
 pub use confirm::{
     DecidedLine, Decision, Outcome as DecisionOutcome, PinError, Pinned, PinnedLine,
 };
-pub use http::{email, routes};
+pub use http::routes;
 pub use ledger::Audit;
 pub use query::{Item, Reservation, Status};
 pub use reserve::{Held, Hold, ReserveError, Short};

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use crate::catalogue::text;
 use crate::identity::{Caller, Merchant, Role};
 use crate::kernel::page::Page;
+use crate::platform::http::extract::is_email;
 use crate::platform::http::idempotency::RequestKey;
 use crate::platform::http::{Json, PathOf, Problem, Query};
 use crate::suppliers::{Details, Suppliers, Whose};
@@ -39,11 +40,7 @@ impl SupplierRequest {
             value.as_deref().map(|value| text(field, value, most)).transpose()
         };
         let email = optional("email", &self.email, 254)?;
-        let is_address = |email: &String| {
-            let (local, domain) = email.rsplit_once('@').unwrap_or_default();
-            !local.is_empty() && !domain.is_empty() && email.bytes().all(|b| b.is_ascii_graphic())
-        };
-        if email.as_ref().is_some_and(|email| !is_address(email)) {
+        if email.as_ref().is_some_and(|email| !is_email(email)) {
             return Err(Problem::invalid_field("email", "expected an e-mail address"));
         }
         Ok(Details {

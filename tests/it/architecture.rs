@@ -4,11 +4,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up: a folder may use those before it.
-const FLOORS: [&str; 10] = [
+const FLOORS: [&str; 11] = [
     "kernel",
     "config",
     "platform",
     "identity",
+    "accounts",
     "catalogue",
     "suppliers",
     "reservations",

@@ -1,6 +1,7 @@
 //! All integration tests, over HTTP against real Redis and Postgres: `cargo xtask test` starts both.
 #![expect(unreachable_pub, clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
+mod accounts;
 mod app;
 mod architecture;
 mod bad_input;

@@ -229,6 +229,7 @@ pub async fn until_it_waits<T>(
 async fn every_statement_of_the_stores_can_be_prepared() {
     let shop = Shop::fresh().await;
     let stores = [
+        holdfast::accounts::STATEMENTS,
         holdfast::cart::STATEMENTS,
         holdfast::catalogue::STATEMENTS,
         holdfast::orders::STATEMENTS,

@@ -24,6 +24,8 @@ pub(super) fn settings(secret: &str, previous: Option<&str>) -> AuthSettings {
         previous_jwt_secret: previous.map(Into::into),
         leeway: Duration::from_secs(5),
         max_token_lifetime: Duration::from_secs(86_400),
+        access_lifetime: Duration::from_secs(900),
+        refresh_lifetime: Duration::from_secs(30 * 24 * 3_600),
     }
 }
 

@@ -50,6 +50,12 @@ pub const CODES: &[Code] = &[
         "This resource does not take that method; `Allow` lists those it takes.",
     ),
     code(408, "request_timeout", "The body did not arrive in time. Nothing was read from it."),
+    code(409, "username_taken", "Another account has this username. Choose another one."),
+    code(
+        409,
+        "email_taken",
+        "Another account has this e-mail address. Sign in with it, or use another one.",
+    ),
     code(409, "already_confirmed", "The reservation is sold. Its order stands."),
     code(
         409,

@@ -22,8 +22,12 @@ use crate::platform::metrics as names;
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Second names of routes, and the first names they stand for.
-const ALIASES: [(&str, &str); 2] =
-    [("/inventory/reserve", "/reserve"), ("/checkout/confirm", "/checkout")];
+const ALIASES: [(&str, &str); 4] = [
+    ("/inventory/reserve", "/reserve"),
+    ("/checkout/confirm", "/checkout"),
+    ("/register", "/auth/register"),
+    ("/login", "/auth/login"),
+];
 
 /// Headers that keep a browser from doing more with an answer than reading it.
 const SAFETY: [(HeaderName, HeaderValue); 6] = [

@@ -169,6 +169,24 @@ fn refuse(field: &str, error: &serde_json::Error) -> Problem {
     Problem::invalid_field(field, message)
 }
 
+/// Whether it is an address that can stand in a mail header.
+pub fn is_email(address: &str) -> bool {
+    let (local, domain) = address.rsplit_once('@').unwrap_or_default();
+    let plain =
+        address.bytes().all(|byte| byte.is_ascii_graphic() && !b"<>,;:\\\"()[]".contains(&byte));
+    plain && !local.is_empty() && !domain.is_empty() && address.len() <= 254
+}
+
+/// The field `email` of a body, if it is there.
+pub fn email(address: Option<String>) -> Result<Option<String>, Problem> {
+    match address {
+        Some(address) if !is_email(&address) => {
+            Err(Problem::invalid_field("email", "expected an e-mail address"))
+        }
+        address => Ok(address),
+    }
+}
+
 /// A query string.
 #[derive(Debug)]
 pub struct Query<T>(pub T);

@@ -49,7 +49,9 @@ pub async fn idempotent<B: MessageBody + 'static>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
-    let key = request.headers().get(KEY).cloned();
+    // What signs in is not kept: its answers are secrets, and a refresh token is good once anyway.
+    let kept = !request.path().starts_with("/auth/");
+    let key = request.headers().get(KEY).filter(|_| kept).cloned();
     let layer = request.app_data::<Data<Idempotency>>().cloned();
     let (Some(key), Some(layer), &Method::POST) = (key, layer, request.method()) else {
         return Ok(next.call(request).await?.map_into_left_body());

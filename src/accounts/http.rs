@@ -1,0 +1,171 @@
+//! Routes and bodies of accounts.
+
+use actix_web::http::StatusCode;
+use actix_web::{HttpResponse, web};
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize};
+
+use crate::accounts::{Account, Accounts, RegisterError, Registration, Session};
+use crate::identity::{Caller, Role};
+use crate::kernel::Instant;
+use crate::platform::http::{Json, Problem};
+
+/// The routes of this feature.
+pub fn routes(config: &mut web::ServiceConfig) {
+    config
+        .service(web::resource("/auth/register").route(web::post().to(register)))
+        .service(web::resource("/auth/login").route(web::post().to(login)))
+        .service(web::resource("/auth/refresh").route(web::post().to(refresh)))
+        .service(web::resource("/auth/logout").route(web::post().to(logout)))
+        .service(web::resource("/auth/me").route(web::get().to(me)));
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum OpenRole {
+    Customer,
+    Merchant,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RegisterRequest {
+    username: String,
+    email: String,
+    password: SecretString,
+    role: Option<OpenRole>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct LoginRequest {
+    username: Option<String>,
+    email: Option<String>,
+    password: SecretString,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefreshRequest {
+    refresh: String,
+}
+
+#[derive(Serialize)]
+struct UserResponse {
+    id: String,
+    username: Option<String>,
+    email: Option<String>,
+    role: Role,
+    created_at: Option<Instant>,
+}
+
+impl From<Account> for UserResponse {
+    fn from(account: Account) -> Self {
+        Self {
+            id: account.id.to_string(),
+            username: Some(account.username),
+            email: Some(account.email),
+            role: account.role,
+            created_at: Some(account.created_at),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct SessionResponse {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<UserResponse>,
+    access: String,
+    refresh: String,
+    token_type: &'static str,
+    expires_in: u64,
+}
+
+impl SessionResponse {
+    fn new(session: Session, with_user: bool) -> Self {
+        Self {
+            user: with_user.then(|| session.account.into()),
+            access: session.access,
+            refresh: session.refresh,
+            token_type: "Bearer",
+            expires_in: session.expires_in.as_secs(),
+        }
+    }
+}
+
+impl From<RegisterError> for Problem {
+    fn from(error: RegisterError) -> Self {
+        let detail = error.to_string();
+        match error {
+            RegisterError::UsernameTaken => Self::conflict("username_taken", detail),
+            RegisterError::EmailTaken => Self::conflict("email_taken", detail),
+            RegisterError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+async fn register(
+    accounts: web::Data<Accounts>,
+    Json(body): Json<RegisterRequest>,
+) -> Result<HttpResponse, Problem> {
+    let role = match body.role {
+        None | Some(OpenRole::Customer) => Role::Customer,
+        Some(OpenRole::Merchant) => Role::Merchant,
+    };
+    let password = body.password.expose_secret();
+    let new = Registration::parse(&body.username, &body.email, password, role)
+        .map_err(|(field, message)| Problem::invalid_field(field, message))?;
+    let session = accounts.register(&new).await?;
+    Ok(HttpResponse::Created()
+        .insert_header(("Location", "/api/auth/me"))
+        .json(SessionResponse::new(session, true)))
+}
+
+async fn login(
+    accounts: web::Data<Accounts>,
+    Json(body): Json<LoginRequest>,
+) -> Result<HttpResponse, Problem> {
+    let name = match (body.username, body.email) {
+        (Some(name), None) | (None, Some(name)) if name.len() <= 254 => name,
+        _ => return Err(Problem::invalid_field("username", "name `username` or `email`")),
+    };
+    let name = if name.contains('\0') { String::new() } else { name };
+    let session = accounts.login(&name, body.password).await?;
+    let session = session.ok_or_else(|| refused("no account has this name and password"))?;
+    Ok(HttpResponse::Ok().json(SessionResponse::new(session, false)))
+}
+
+fn refused(detail: &'static str) -> Problem {
+    Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
+}
+
+async fn refresh(
+    accounts: web::Data<Accounts>,
+    Json(body): Json<RefreshRequest>,
+) -> Result<HttpResponse, Problem> {
+    let session = accounts.refresh(&body.refresh).await?;
+    let session = session.ok_or_else(|| refused("the refresh token is not good any more"))?;
+    Ok(HttpResponse::Ok().json(SessionResponse::new(session, false)))
+}
+
+async fn logout(
+    accounts: web::Data<Accounts>,
+    Json(body): Json<RefreshRequest>,
+) -> Result<HttpResponse, Problem> {
+    accounts.logout(&body.refresh).await?;
+    Ok(HttpResponse::NoContent().finish())
+}
+
+async fn me(caller: Caller, accounts: web::Data<Accounts>) -> Result<HttpResponse, Problem> {
+    let user = match accounts.of(&caller.sub).await? {
+        Some(account) => account.into(),
+        None => UserResponse {
+            id: caller.sub.to_string(),
+            username: None,
+            email: caller.email,
+            role: caller.role,
+            created_at: None,
+        },
+    };
+    Ok(HttpResponse::Ok().json(user))
+}

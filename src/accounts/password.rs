@@ -1,0 +1,139 @@
+//! Passwords: argon2id with the parameters that OWASP names (19 MiB, 2 passes, 1 lane), off the threads that answer
+//! requests, few at a time: a hundred logins at once must not take the processor from those who buy.
+
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use argon2::password_hash::rand_core::OsRng;
+use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
+use argon2::{Argon2, Params};
+use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Semaphore;
+
+use crate::platform::{Fault, Tasks};
+
+/// Passwords that may wait for their turn; one more is refused at once.
+const WAITING: usize = 64;
+
+/// What an unknown name is checked against, so that it takes as long as a known one.
+static NOBODY: LazyLock<Option<String>> =
+    LazyLock::new(|| hash_now(&SecretString::from("nobody")).ok());
+
+/// Hashes and checks passwords in turn.
+#[derive(Clone)]
+pub(super) struct Passwords {
+    tasks: Tasks,
+    turns: Arc<Semaphore>,
+    waiting: Arc<Semaphore>,
+    patience: Duration,
+}
+
+/// Whether a password was right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checked {
+    Wrong,
+    Right,
+    /// Right, and hashed with other parameters than those of today.
+    Outdated,
+}
+
+impl Passwords {
+    pub(super) fn new(tasks: Tasks, patience: Duration) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Self {
+            tasks,
+            turns: Arc::new(Semaphore::new((cores / 2).max(1))),
+            waiting: Arc::new(Semaphore::new(WAITING)),
+            patience,
+        }
+    }
+
+    /// The PHC string to keep.
+    pub(super) async fn hash(&self, password: SecretString) -> Result<String, Fault> {
+        self.in_turn(move || hash_now(&password)).await?
+    }
+
+    /// Compares with what was kept; with nothing kept it is wrong, after the same work.
+    pub(super) async fn check(
+        &self,
+        password: SecretString,
+        kept: Option<String>,
+    ) -> Result<Checked, Fault> {
+        self.in_turn(move || check_now(&password, kept.as_deref())).await
+    }
+
+    async fn in_turn<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let busy = "too many passwords at once";
+        let _place = self.waiting.try_acquire().ok().ok_or_else(|| Fault::overloaded(busy))?;
+        let turn = self.turns.clone().acquire_owned();
+        let turn = tokio::time::timeout(self.patience, turn).await.ok();
+        let turn = turn.ok_or_else(|| Fault::overloaded(busy))?;
+        let turn = turn.map_err(|error| Fault::internal("hashing").because(error))?;
+        let done = self.tasks.block(move || {
+            // Until the work ends, not until somebody gives up waiting for it.
+            let _turn = turn;
+            work()
+        });
+        done.await.map_err(|error| Fault::internal("hashing").because(error))
+    }
+}
+
+fn hash_now(password: &SecretString) -> Result<String, Fault> {
+    let salt = SaltString::generate(&mut OsRng);
+    let hash = Argon2::default().hash_password(password.expose_secret().as_bytes(), &salt);
+    Ok(hash.map_err(|error| Fault::internal("hashing").because(error.to_string()))?.to_string())
+}
+
+fn check_now(password: &SecretString, kept: Option<&str>) -> Checked {
+    let against = kept.or(NOBODY.as_deref()).and_then(|kept| PasswordHash::new(kept).ok());
+    let Some(hash) = against else { return Checked::Wrong };
+    let right = Argon2::default().verify_password(password.expose_secret().as_bytes(), &hash);
+    if right.is_err() || kept.is_none() {
+        return Checked::Wrong;
+    }
+    let today = Params::default();
+    let same = Params::try_from(&hash).is_ok_and(|params| {
+        (params.m_cost(), params.t_cost(), params.p_cost())
+            == (today.m_cost(), today.t_cost(), today.p_cost())
+    });
+    if same { Checked::Right } else { Checked::Outdated }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn secret(text: &str) -> SecretString {
+        SecretString::from(text)
+    }
+
+    #[test]
+    fn a_password_is_right_only_as_it_was_set() {
+        let kept = hash_now(&secret("correct horse")).unwrap();
+        assert!(kept.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{kept}");
+        assert_eq!(check_now(&secret("correct horse"), Some(&kept)), Checked::Right);
+        assert_eq!(check_now(&secret("correct horsf"), Some(&kept)), Checked::Wrong);
+        assert_ne!(kept, hash_now(&secret("correct horse")).unwrap(), "each has a salt of its own");
+    }
+
+    #[test]
+    fn nobody_has_no_password() {
+        assert_eq!(check_now(&secret("nobody"), None), Checked::Wrong);
+        assert!(NOBODY.is_some(), "an unknown name costs the same work");
+    }
+
+    #[test]
+    fn a_hash_of_yesterday_is_recognised() {
+        let weak = Argon2::new(
+            argon2::Algorithm::Argon2id,
+            argon2::Version::V0x13,
+            Params::new(8, 1, 1, None).unwrap(),
+        );
+        let salt = SaltString::generate(&mut OsRng);
+        let kept = weak.hash_password(b"correct horse", &salt).unwrap().to_string();
+        assert_eq!(check_now(&secret("correct horse"), Some(&kept)), Checked::Outdated);
+    }
+}
