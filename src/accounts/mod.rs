@@ -131,7 +131,7 @@ impl Accounts {
             tokens,
             clock,
             passwords: Passwords::new(tasks, patience),
-            access_lifetime: settings.access_lifetime,
+            access_lifetime: settings.access_lifetime.min(settings.max_token_lifetime),
             refresh_lifetime: settings.refresh_lifetime,
         }
     }

@@ -48,9 +48,9 @@ impl AuthSettings {
         }
         self.check_secrets(found);
         found.require(
-            (Duration::from_secs(1)..=self.max_token_lifetime).contains(&self.access_lifetime),
+            (Duration::from_secs(1)..=LONGEST_LIFETIME).contains(&self.access_lifetime),
             "auth.access_lifetime",
-            "must be 1s to auth.max_token_lifetime",
+            "must be 1s to 366 days",
         );
         found.require(
             (Duration::from_secs(1)..=LONGEST_LIFETIME).contains(&self.refresh_lifetime),
