@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokio::sync::OnceCell;
 use tokio_postgres::NoTls;
 
-use crate::conservation;
+use crate::{conservation, limit};
 
 /// Looks random enough for the service to accept it, and is nobody's.
 pub const JWT_SECRET: &str = "q4Zr0m9yVt1xK8uTnW3sLbPf6hJcAe2RgYdXi7oM5kNvQzUw";
@@ -86,6 +86,7 @@ static TEMPLATE: OnceCell<String> = OnceCell::const_new();
 
 #[expect(clippy::disallowed_methods, reason = "cargo xtask test tells where the servers are")]
 fn from_environment(name: &str) -> String {
+    limit::begin();
     std::env::var(name)
         .unwrap_or_else(|_| panic!("{name} is not set: run the tests with `cargo xtask test`"))
 }
@@ -389,7 +390,8 @@ impl Drop for TestApp {
         tokio::task::block_in_place(|| {
             tokio::runtime::Handle::current().block_on(async {
                 if self.checked && !failed {
-                    conservation::prove(&self.stores).await;
+                    let proof = conservation::prove(&self.stores);
+                    tokio::time::timeout(Duration::from_secs(60), proof).await.unwrap();
                 }
                 if let Some(app) = app {
                     let stopped = app.stop().await;
