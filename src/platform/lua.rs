@@ -69,6 +69,8 @@ macro_rules! scripts {
 }
 
 scripts! {
+    /// Brings the stock after a movement.
+    APPLY_STOCK = "apply_stock";
     /// Gives a line of several its real deadline.
     ARM = "arm";
     /// Counters of a SKU.
@@ -89,6 +91,8 @@ scripts! {
     FIND = "find";
     /// Drops tombstones.
     FORGET = "forget";
+    /// Pins units for their owner.
+    GRAB = "grab";
     /// Claims and ends idempotency keys.
     IDEMPOTENCY = "idempotency";
     /// Takes a hold out of the clock's reach.
