@@ -30,6 +30,7 @@ use crate::platform::redis::{Lane, Redis, Via};
 use crate::platform::telemetry::RequestSpan;
 use crate::platform::{Db, Tasks, metrics, postgres};
 use crate::reservations::{self, Reservations};
+use crate::stock::{self, Movements};
 use crate::suppliers::{self, Suppliers};
 use crate::{catalogue, orders};
 
@@ -62,6 +63,7 @@ struct Handles {
     catalogue: Catalogue,
     suppliers: Suppliers,
     reservations: Reservations,
+    movements: Movements,
     carts: Carts,
     orders: Orders,
     idempotency: Idempotency,
@@ -198,6 +200,8 @@ impl Handles {
             tasks: tasks.clone(),
             clock: clock.clone(),
         });
+        let movements =
+            Movements::new(reservations.clone(), pools.requests.clone(), tasks.clone(), deadline);
         let carts = Carts::new(pools.requests.clone(), reservations.clone());
         let tokens = Tokens::new(&settings.auth);
         Ok(Self {
@@ -225,6 +229,7 @@ impl Handles {
                 caller: caller_of,
             },
             carts,
+            movements,
             catalogue,
             suppliers: Suppliers::new(pools.requests.clone()),
             reservations,
@@ -238,6 +243,7 @@ impl Handles {
         let via = Via::Lane(Arc::new(Lane::new(redis.clone())));
         let reservations = self.reservations.over(via.clone());
         Self {
+            movements: self.movements.over(reservations.clone()),
             carts: self.carts.over(reservations.clone()),
             orders: self.orders.over(reservations.clone()),
             catalogue: self.catalogue.over(via.clone()),
@@ -258,6 +264,7 @@ impl Handles {
             .app_data(Data::<dyn Sale>::from(Arc::new(self.reservations.clone()) as Arc<dyn Sale>))
             .app_data(Data::new(self.suppliers))
             .app_data(Data::new(self.reservations))
+            .app_data(Data::new(self.movements))
             .app_data(Data::new(self.carts))
             .app_data(Data::new(self.orders))
             .app_data(Data::new(self.idempotency))
@@ -266,6 +273,7 @@ impl Handles {
             .configure(catalogue::routes)
             .configure(suppliers::routes)
             .configure(reservations::routes)
+            .configure(stock::routes)
             .configure(cart::routes)
             .configure(orders::routes)
             .configure(probes::routes)

@@ -11,6 +11,7 @@
 //! - [`catalogue`] – products
 //! - [`suppliers`] – where a merchant buys
 //! - [`reservations`] – the core
+//! - [`stock`] – what its owner does to stock
 //! - [`orders`] – what a reservation becomes
 //! - [`app`] – puts them together
 //! - [`cli`] – the commands
@@ -26,4 +27,5 @@ pub mod kernel;
 pub mod orders;
 pub mod platform;
 pub mod reservations;
+pub mod stock;
 pub mod suppliers;

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// The number of a product, below 2^48.
@@ -55,14 +56,26 @@ impl FromStr for ProductId {
 }
 
 /// A reservation: a UUIDv8 (RFC 9562) that carries the number of its home product in its first 48 bits, so that every
-/// replica finds its record without a look-up. The other 74 bits are random, fresh for every run.
+/// replica finds its record without a look-up. The other 74 bits are random, fresh for every run, or derived where every
+/// run of one request must mean the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct ReservationId(Uuid);
 
 impl ReservationId {
     /// A fresh id whose record lives with this product.
     pub fn random(home: ProductId) -> Self {
-        let mut bytes: [u8; 16] = rand::random();
+        Self::at(home, rand::random())
+    }
+
+    /// The one id whose record lives with this product and that comes of `source`, which must be as hard to guess as it.
+    pub fn derived(home: ProductId, source: &[u8]) -> Self {
+        let hash = Sha256::digest(source);
+        let mut bytes = [0; 16];
+        bytes.copy_from_slice(&hash[..16]);
+        Self::at(home, bytes)
+    }
+
+    fn at(home: ProductId, mut bytes: [u8; 16]) -> Self {
         bytes[..6].copy_from_slice(&home.0.to_be_bytes()[2..]);
         Self(Uuid::new_v8(bytes))
     }
@@ -221,6 +234,11 @@ impl fmt::Display for Sku {
 pub struct UserId(Arc<str>);
 
 impl UserId {
+    /// Stands where a record has no buyer.
+    pub fn nobody() -> Self {
+        Self("-".into())
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -266,6 +284,15 @@ mod tests {
         assert_eq!(id.uuid().get_version_num(), 8);
         assert_ne!(id, ReservationId::random(home));
         assert_eq!(id.to_string().parse(), Ok(id));
+    }
+
+    #[test]
+    fn what_comes_of_one_source_has_one_id_at_each_home() {
+        let [one, two] = [1, 2].map(|number| ProductId::try_from(number).unwrap());
+        let id = ReservationId::derived(one, b"request");
+        assert_eq!((id, id.home()), (ReservationId::derived(one, b"request"), Some(one)));
+        assert_ne!(id, ReservationId::derived(one, b"other"));
+        assert_ne!(id, ReservationId::derived(two, b"request"));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::catalogue::Name;
 use crate::kernel::ProductId;
 use crate::platform::{Fault, metrics as names};
 use crate::reservations::ledger::{Audit, Trouble};
+use crate::reservations::store::Shelf;
 use crate::reservations::{Reservations, store};
 
 /// SKUs per step of the pass.
@@ -98,10 +99,10 @@ impl Reservations {
         }
         let ids: Vec<ProductId> = names.iter().map(|name| name.id).collect();
         // Postgres is read on both sides of Redis: what Redis says must lie between the two.
-        let before = self.sold(&ids).await?;
+        let before = self.shelves(&ids).await?;
         let audits = names.iter().map(|name| self.ledger.audit(&name.sku));
         let audits = futures_util::future::join_all(audits).await;
-        let after = self.sold(&ids).await?;
+        let after = self.shelves(&ids).await?;
         let mut oldest_pin_age_ms = 0;
         for (name, audit) in names.iter().zip(audits) {
             let (Some(before), Some(after)) = (before.get(&name.id), after.get(&name.id)) else {
@@ -124,9 +125,8 @@ impl Reservations {
         Ok(oldest_pin_age_ms)
     }
 
-    async fn sold(&self, ids: &[ProductId]) -> Result<HashMap<ProductId, Ledger>, Fault> {
-        let rows = store::stock(&self.shared.background_db, ids).await?;
-        Ok(rows.into_iter().map(|(id, epoch, sold)| (id, Ledger { epoch, sold })).collect())
+    async fn shelves(&self, ids: &[ProductId]) -> Result<HashMap<ProductId, Shelf>, Fault> {
+        Ok(store::stock(&self.shared.background_db, ids).await?.into_iter().collect())
     }
 
     /// Tells the watch what is due, unless there is nothing on this SKU.
@@ -171,13 +171,6 @@ impl Reservations {
     }
 }
 
-/// Postgres's side of a SKU.
-#[derive(Clone, Copy)]
-struct Ledger {
-    epoch: i64,
-    sold: i64,
-}
-
 /// What an audit found wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Finding {
@@ -187,12 +180,14 @@ struct Finding {
     drift: i64,
     /// A rebuild bumped the epoch and never finished.
     epoch_gap: i64,
-    /// Redis is of a rebuild that Postgres does not know.
+    /// The stock is older than what Redis has confirmed, or another one of the same version.
+    old_stock: bool,
+    /// Redis is of a rebuild or has a stock that Postgres does not know.
     ahead: bool,
 }
 
 impl Finding {
-    fn of(audit: &Audit, before: Ledger, after: Ledger) -> Self {
+    fn of(audit: &Audit, before: Shelf, after: Shelf) -> Self {
         let empty = (audit.live == 0) == (audit.held == 0);
         let balanced = audit.avail + audit.held + audit.sold == audit.stocked
             && audit.held >= audit.live
@@ -205,7 +200,10 @@ impl Finding {
             unbalanced: !balanced,
             drift: missing + surplus,
             epoch_gap: (before.epoch - audit.epoch).max(0),
-            ahead: audit.epoch > after.epoch,
+            old_stock: audit.ver < before.applied
+                || audit.ver == before.ver
+                    && (audit.stocked, audit.returned) != (before.stocked, before.returned),
+            ahead: audit.epoch > after.epoch || audit.ver > after.ver,
         }
     }
 }
@@ -223,6 +221,7 @@ mod tests {
             held: 3,
             sold: 2,
             returned: 0,
+            ver: 4,
             live: 2,
             earliest_ms: 0,
             oldest_pin_ms: 0,
@@ -233,8 +232,12 @@ mod tests {
         }
     }
 
+    fn shelf(sold: i64) -> Shelf {
+        Shelf { epoch: 3, sold, stocked: 10, returned: 0, ver: 4, applied: 4 }
+    }
+
     fn finding(audit: &Audit, before: i64, after: i64) -> Finding {
-        Finding::of(audit, Ledger { epoch: 3, sold: before }, Ledger { epoch: 3, sold: after })
+        Finding::of(audit, shelf(before), shelf(after))
     }
 
     #[test]
@@ -251,12 +254,22 @@ mod tests {
         assert!(finding(&Audit { live: 4, ..audit() }, 2, 2).unbalanced);
         assert!(finding(&Audit { live: 0, ..audit() }, 2, 2).unbalanced);
         assert!(finding(&Audit { strays: -1, ..audit() }, 2, 2).unbalanced);
-        assert_eq!(
-            Finding::of(&audit(), Ledger { epoch: 5, sold: 2 }, Ledger { epoch: 5, sold: 2 })
-                .epoch_gap,
-            2
-        );
-        let behind = Ledger { epoch: 2, sold: 2 };
+        let later = Shelf { epoch: 5, ..shelf(2) };
+        assert_eq!(Finding::of(&audit(), later, later).epoch_gap, 2);
+        let behind = Shelf { epoch: 2, ..shelf(2) };
         assert!(Finding::of(&audit(), behind, behind).ahead);
+    }
+
+    #[test]
+    fn stock_may_be_older_than_in_postgres_but_not_than_was_confirmed() {
+        let more = Shelf { stocked: 12, ver: 5, ..shelf(2) };
+        assert_eq!(Finding::of(&audit(), more, more), Finding::default());
+        assert_eq!(Finding::of(&audit(), shelf(2), more), Finding::default());
+        let confirmed = Shelf { applied: 5, ..more };
+        assert!(Finding::of(&audit(), confirmed, confirmed).old_stock);
+        let other = Shelf { stocked: 12, ..shelf(2) };
+        assert!(Finding::of(&audit(), other, other).old_stock);
+        let lost = Shelf { stocked: 8, ver: 3, applied: 3, ..shelf(2) };
+        assert!(Finding::of(&audit(), lost, lost).ahead);
     }
 }

@@ -237,6 +237,11 @@ impl Reservations {
         decision: &Decision,
         name: &Arc<Name>,
     ) -> Result<Settled, Fault> {
+        if decision.outcome == Outcome::Out {
+            // Released by itself, it could be held again before its stock is gone.
+            self.apply_from(&self.shared.db, name, Some(decision.id)).await?;
+            return Ok(Settled::Released);
+        }
         let line = decision.lines.iter().find(|line| line.product == name.id);
         let confirmed = decision.outcome == Outcome::Confirmed && line.is_some();
         let verdict = Verdict {

@@ -14,6 +14,7 @@ mod extend;
 mod http;
 mod keys;
 mod ledger;
+mod movements;
 mod query;
 mod rebuild;
 mod record;
@@ -48,6 +49,7 @@ pub use confirm::{
 };
 pub use http::routes;
 pub use ledger::Audit;
+pub use movements::Grab;
 pub use query::{Item, Reservation, Status};
 pub use reserve::{Held, Hold, ReserveError, Short};
 pub use startup::check as check_redis;

@@ -79,7 +79,7 @@ impl Rebuilder {
         let live = self.list(name, &mut connection).await?;
         let decided = self.decided(&live).await?;
         let latest = store::stock(&self.db, &[name.id]).await?;
-        let overtaken = latest.first().is_none_or(|(_, epoch, _)| *epoch != begun.epoch);
+        let overtaken = latest.first().is_none_or(|(_, shelf)| shelf.epoch != begun.epoch);
         let applied = claimed && !overtaken && {
             let staged = self.stage_buyers(name, &begun, &mut connection).await?;
             self.apply(name, &begun, staged, &decided, &mut connection).await?

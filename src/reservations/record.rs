@@ -45,6 +45,8 @@ pub(super) struct Record {
     pub(super) extensions: u32,
     pub(super) lines: Lines,
     pub(super) user: UserId,
+    /// Units that their owner takes out: nobody's reservation.
+    pub(super) taken_out: bool,
     pub(super) end: Option<End>,
 }
 
@@ -82,7 +84,7 @@ fn parse(packed: &str) -> Option<Record> {
     let fields: Vec<&str> = packed.split(' ').collect();
     let [
         state,
-        _kind,
+        kind,
         quantity,
         _token,
         deadline,
@@ -113,6 +115,7 @@ fn parse(packed: &str) -> Option<Record> {
         extensions: extensions.parse().ok()?,
         lines: parse_lines(lines)?,
         user: user.parse().ok()?,
+        taken_out: *kind == "o",
         end,
     })
 }

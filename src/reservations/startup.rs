@@ -69,6 +69,7 @@ impl Reservations {
         drop(tasks.spawn(self.clone().run_recovery()));
         drop(tasks.spawn(self.clone().run_pass()));
         drop(tasks.spawn(self.clone().run_announcing()));
+        drop(tasks.spawn(self.clone().run_applying()));
         readiness.set("sweeper", true, "sweeping");
     }
 

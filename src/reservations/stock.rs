@@ -134,6 +134,7 @@ mod tests {
             held: 3,
             sold: 2,
             returned: 0,
+            ver: 1,
             live: 2,
             earliest_ms: 0,
             oldest_pin_ms: 0,

@@ -2,10 +2,12 @@
 
 use tokio_postgres::Row;
 
+use crate::catalogue::Name;
 use crate::kernel::{Instant, ProductId, Quantity, ReservationId, Sku, UserId};
 use crate::platform::redis::Identity;
 use crate::platform::{Db, Fault};
 use crate::reservations::confirm::{DecidedLine, Decision, Outcome, split};
+use crate::reservations::ledger::StockState;
 use crate::reservations::query::Status;
 use crate::reservations::{Item, Reservation};
 
@@ -76,7 +78,26 @@ select user_id, bought, returned from user_sku
  where product_id = $1 and user_id > $2 order by user_id limit $3";
 
 const STOCK: &str = "-- sku_stock.page
-select product_id, epoch, sold from sku_stock where product_id = any ($1)";
+select product_id, epoch, sold, stocked, returned, stock_ver, applied_ver from sku_stock where product_id = any ($1)";
+
+// What Redis may not know: the versions after the last one that it has confirmed, the oldest first.
+const STOCK_STATE: &str = "-- sku_stock.state
+select s.stocked, s.returned, s.stock_ver, m.stock_ver as moved_ver, m.reservation_id, o.user_id, u.returned as back
+  from sku_stock s
+  left join lateral (
+      select * from stock_movements m where m.product_id = s.product_id and m.stock_ver > s.applied_ver
+       order by m.stock_ver, m.movement_id limit $2
+  ) m on true
+  left join orders o on o.order_id = m.order_id
+  left join user_sku u on u.product_id = s.product_id and u.user_id = o.user_id
+ where s.product_id = $1";
+
+const STOCK_APPLIED: &str = "-- sku_stock.applied
+update sku_stock set applied_ver = $2 where product_id = $1 and applied_ver < $2";
+
+const STOCK_UNAPPLIED: &str = "-- sku_stock.unapplied
+select p.product_id, p.sku from sku_stock s join products p using (product_id)
+ where s.applied_ver < s.stock_ver order by s.product_id limit $1";
 
 const KNOWN: &str = "-- sku_stock.known
 select p.product_id, p.sku from sku_stock s join products p using (product_id)
@@ -101,6 +122,9 @@ pub const STATEMENTS: &[&str] = &[
     REBUILD_BEGIN,
     BUYERS,
     STOCK,
+    STOCK_STATE,
+    STOCK_APPLIED,
+    STOCK_UNAPPLIED,
     KNOWN,
     INCARNATION,
     STORE_INCARNATION,
@@ -327,13 +351,66 @@ pub(super) async fn buyers(
         .collect())
 }
 
-/// Epoch and units sold of these products.
+/// Postgres's side of a SKU.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Shelf {
+    pub(super) epoch: i64,
+    pub(super) sold: i64,
+    pub(super) stocked: i64,
+    pub(super) returned: i64,
+    /// The version of these two.
+    pub(super) ver: i64,
+    /// The last one that Redis has confirmed.
+    pub(super) applied: i64,
+}
+
+/// What Postgres knows of these products.
 pub(super) async fn stock(
     db: &Db,
     products: &[ProductId],
-) -> Result<Vec<(ProductId, i64, i64)>, Fault> {
+) -> Result<Vec<(ProductId, Shelf)>, Fault> {
     let rows = db.read(STOCK, &[&products]).await?;
-    Ok(rows.iter().map(|row| (row.get("product_id"), row.get("epoch"), row.get("sold"))).collect())
+    let shelf = |row: &Row| Shelf {
+        epoch: row.get("epoch"),
+        sold: row.get("sold"),
+        stocked: row.get("stocked"),
+        returned: row.get("returned"),
+        ver: row.get("stock_ver"),
+        applied: row.get("applied_ver"),
+    };
+    Ok(rows.iter().map(|row| (row.get("product_id"), shelf(row))).collect())
+}
+
+/// The stock of a product, with what came of at most `limit` movements that Redis may not know.
+pub(super) async fn stock_state(
+    db: &Db,
+    product: ProductId,
+    limit: i64,
+) -> Result<StockState, Fault> {
+    let rows = db.read(STOCK_STATE, &[&product, &limit]).await?;
+    let missing = || Fault::internal("reading the stock of a product");
+    let (first, last) = rows.first().zip(rows.last()).ok_or_else(missing)?;
+    let whole = (rows.len() as i64) < limit;
+    let back = |row: &Row| Some((row.get::<_, Option<_>>("user_id")?, row.get("back")));
+    Ok(StockState {
+        stocked: first.get("stocked"),
+        returned: first.get("returned"),
+        ver: first.get("stock_ver"),
+        complete_to: last.get(if whole { "stock_ver" } else { "moved_ver" }),
+        taken: rows.iter().filter_map(|row| row.get("reservation_id")).collect(),
+        backs: rows.iter().filter_map(back).collect(),
+    })
+}
+
+/// Redis has the stock of this version.
+pub(super) async fn stock_applied(db: &Db, product: ProductId, ver: i64) -> Result<(), Fault> {
+    db.write(STOCK_APPLIED, &[&product, &ver]).await.map(drop)
+}
+
+/// Products whose stock Redis has not confirmed.
+pub(super) async fn stock_unapplied(db: &Db, limit: i64) -> Result<Vec<Name>, Fault> {
+    let rows = db.read(STOCK_UNAPPLIED, &[&limit]).await?;
+    Ok(rows.iter().map(|row| Name { id: row.get("product_id"), sku: row.get("sku") }).collect())
 }
 
 /// Products that Redis has had before, with a number above `after`.

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up: a folder may use those before it.
-const FLOORS: [&str; 11] = [
+const FLOORS: [&str; 12] = [
     "kernel",
     "config",
     "platform",
@@ -13,6 +13,7 @@ const FLOORS: [&str; 11] = [
     "catalogue",
     "suppliers",
     "reservations",
+    "stock",
     "cart",
     "orders",
     "app",

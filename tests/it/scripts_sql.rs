@@ -234,6 +234,7 @@ async fn every_statement_of_the_stores_can_be_prepared() {
         holdfast::catalogue::STATEMENTS,
         holdfast::orders::STATEMENTS,
         holdfast::reservations::STATEMENTS,
+        holdfast::stock::STATEMENTS,
         holdfast::suppliers::STATEMENTS,
     ];
     for sql in stores.concat() {

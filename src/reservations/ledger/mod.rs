@@ -18,8 +18,8 @@ use replies::{Reply, pinned, reserved, unreadable};
 use crate::reservations::record::Record;
 pub use replies::Audit;
 pub(super) use replies::{
-    Answer, Batch, Cancelled, Expired, Extended, Pin, PinnedRecord, Pinning, Reserved, Rules,
-    Settled, Standing, Trouble, Verdict, Wanted,
+    Answer, Batch, Cancelled, Expired, Extended, Grabbed, Pin, PinnedRecord, Pinning, Reserved,
+    Rules, Settled, Standing, StockState, Trouble, Verdict, Wanted,
 };
 
 /// How long the hint where a buyer has holds outlives the last one: longer than any hold.
@@ -193,6 +193,43 @@ impl Ledger {
             _ => Err(unreadable()),
         });
         Ok(settled.collect::<Result<_, Fault>>()?)
+    }
+
+    /// Pins units for their owner. `token` counts if no pin of this id stands yet.
+    pub(super) async fn grab(
+        &self,
+        sku: &Sku,
+        id: ReservationId,
+        token: &str,
+        quantity: Quantity,
+    ) -> Answer<Grabbed> {
+        let mut cmd = self.call(&lua::GRAB, sku, &[]);
+        cmd.arg(id.to_string()).arg(token).arg(quantity.get());
+        let reply = self.run(&lua::GRAB, &cmd).await?;
+        Ok(match reply.status()? {
+            0 => Grabbed::Pinned {
+                token: reply.text(1)?,
+                epoch: reply.int(2)?,
+                quantity: reply.quantity(3)?,
+            },
+            1 => Grabbed::Ended,
+            2 => Grabbed::SoldOut { available: reply.int(1)?, soonest_expiry_ms: reply.int(2)? },
+            _ => return Err(unreadable().into()),
+        })
+    }
+
+    /// Brings the stock as Postgres has it; what Redis knows better stays.
+    pub(super) async fn apply_stock(&self, sku: &Sku, state: &StockState) -> Answer<()> {
+        let mut cmd = self.call(&lua::APPLY_STOCK, sku, &[]);
+        cmd.arg(state.stocked).arg(state.returned).arg(state.ver).arg(state.taken.len());
+        for id in &state.taken {
+            cmd.arg(id.to_string());
+        }
+        for (user, back) in &state.backs {
+            cmd.arg(user).arg(back);
+        }
+        self.run(&lua::APPLY_STOCK, &cmd).await?;
+        Ok(())
     }
 
     pub(super) async fn cancel(
@@ -384,6 +421,7 @@ impl Ledger {
             held: reply.int(5)?,
             sold: reply.int(6)?,
             returned: reply.int(7)?,
+            ver: reply.int(8)?,
             live: reply.int(9)?,
             earliest_ms: reply.int(10)?,
             oldest_pin_ms: reply.int(11)?,

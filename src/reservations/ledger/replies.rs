@@ -112,6 +112,14 @@ pub(in crate::reservations) enum Pin {
     OtherQuantity,
 }
 
+/// The answer of `grab`.
+#[derive(Debug)]
+pub(in crate::reservations) enum Grabbed {
+    Pinned { token: String, epoch: i64, quantity: Quantity },
+    Ended,
+    SoldOut { available: i64, soonest_expiry_ms: i64 },
+}
+
 /// The answer of `cancel`.
 #[derive(Debug)]
 pub(in crate::reservations) enum Cancelled {
@@ -166,6 +174,8 @@ pub struct Audit {
     pub sold: i64,
     /// Units given back after a sale.
     pub returned: i64,
+    /// The version of these two.
+    pub ver: i64,
     /// Live records.
     pub live: i64,
     /// The earliest deadline, or 0.
@@ -191,6 +201,20 @@ pub(in crate::reservations) struct Verdict {
     pub(in crate::reservations) quantity: i64,
     pub(in crate::reservations) reason: String,
     pub(in crate::reservations) actor: &'static str,
+}
+
+/// The stock as Postgres has it, with what of it Redis may not know.
+#[derive(Clone, Debug, Default)]
+pub(in crate::reservations) struct StockState {
+    pub(in crate::reservations) stocked: i64,
+    pub(in crate::reservations) returned: i64,
+    pub(in crate::reservations) ver: i64,
+    /// Up to which version the next two tell everything.
+    pub(in crate::reservations) complete_to: i64,
+    /// What was taken out.
+    pub(in crate::reservations) taken: Vec<ReservationId>,
+    /// Buyers who gave something back, with all that they ever gave back.
+    pub(in crate::reservations) backs: Vec<(String, i64)>,
 }
 
 pub(super) fn unreadable() -> Fault {

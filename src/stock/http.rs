@@ -1,0 +1,130 @@
+//! Routes and bodies of movements. Somebody else's product looks like none.
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::LOCATION;
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
+use serde::Deserialize;
+
+use crate::catalogue::text;
+use crate::identity::{Caller, Merchant, Role};
+use crate::kernel::page::Page;
+use crate::kernel::{Instant, ProductId, Quantity};
+use crate::platform::http::idempotency::RequestKey;
+use crate::platform::http::{Json, Problem, Query};
+use crate::stock::{Listing, MoveError, Movements, Wish};
+
+const LIMIT: i64 = 50;
+const MOST: i64 = 200;
+/// Longest note, in characters.
+const NOTE: usize = 500;
+
+/// The routes of this feature.
+pub fn routes(config: &mut web::ServiceConfig) {
+    let stock = web::resource("/stock").route(web::get().to(list)).route(web::post().to(create));
+    config.service(stock);
+}
+
+impl From<MoveError> for Problem {
+    fn from(error: MoveError) -> Self {
+        let detail = error.to_string();
+        match error {
+            MoveError::UnknownProduct => {
+                Self::new(StatusCode::NOT_FOUND, "unknown_product", detail)
+            }
+            MoveError::UnknownSupplier => Self::invalid_field("supplier_id", detail),
+            MoveError::TooMuch => Self::invalid_field("quantity", detail),
+            MoveError::InsufficientStock { lines, soonest_expiry } => {
+                let problem = Self::conflict("insufficient_stock", detail).with("lines", lines);
+                match soonest_expiry {
+                    Some(at) => problem.with("soonest_expiry", at),
+                    None => problem,
+                }
+            }
+            MoveError::Fault(fault) => fault.into(),
+        }
+    }
+}
+
+/// What its owner may do to stock by hand.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+enum Direction {
+    In,
+    Out,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct MovementRequest {
+    product_id: ProductId,
+    movement_type: Direction,
+    quantity: Quantity,
+    note: Option<String>,
+    supplier_id: Option<i64>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ListQuery {
+    product_id: Option<ProductId>,
+    from: Option<Instant>,
+    to: Option<Instant>,
+    limit: Option<i64>,
+    cursor: Option<String>,
+}
+
+/// Whose stock a caller may see and move: everybody's for an admin.
+fn owner(caller: &Caller) -> Option<String> {
+    (caller.role != Role::Admin).then(|| caller.sub.to_string())
+}
+
+async fn create(
+    request: HttpRequest,
+    Merchant(caller): Merchant,
+    movements: web::Data<Movements>,
+    Json(body): Json<MovementRequest>,
+) -> Result<HttpResponse, Problem> {
+    let wish = Wish {
+        owner: owner(&caller),
+        product: body.product_id,
+        quantity: body.quantity,
+        note: body.note.map(|note| text("note", &note, NOTE)).transpose()?,
+        supplier_id: body.supplier_id,
+        actor: caller.actor(),
+        request_key: request.extensions().get::<RequestKey>().map(|key| key.0.clone()),
+    };
+    let moved = match body.movement_type {
+        Direction::In => movements.bring_in(wish).await?,
+        Direction::Out => movements.take_out(wish).await?,
+    };
+    let location = format!("/api/stock?product_id={}", moved.product_id);
+    Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(moved))
+}
+
+async fn list(
+    Merchant(caller): Merchant,
+    movements: web::Data<Movements>,
+    Query(query): Query<ListQuery>,
+) -> Result<HttpResponse, Problem> {
+    let limit = query.limit.unwrap_or(LIMIT);
+    if !(1..=MOST).contains(&limit) {
+        let message = format!("expected a whole number from 1 to {MOST}");
+        return Err(Problem::invalid_field("limit", message));
+    }
+    let again = || Problem::invalid_field("cursor", "use `next_cursor` of the page before");
+    let before = match query.cursor {
+        None => i64::MAX,
+        Some(cursor) => cursor.parse().ok().filter(|before| *before > 0).ok_or_else(again)?,
+    };
+    let listing = Listing {
+        owner: owner(&caller),
+        product: query.product_id,
+        from: query.from,
+        to: query.to,
+        before,
+        limit,
+    };
+    let found = movements.page(&listing).await?;
+    let page = Page::cut(found, limit as usize, |last| last.id.to_string());
+    Ok(HttpResponse::Ok().json(page))
+}
