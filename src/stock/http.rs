@@ -47,10 +47,22 @@ impl From<MoveError> for Problem {
 
 /// What its owner may do to stock by hand.
 #[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(rename_all = "UPPERCASE")]
+#[serde(try_from = "String")]
 enum Direction {
     In,
     Out,
+}
+
+impl TryFrom<String> for Direction {
+    type Error = &'static str;
+
+    fn try_from(word: String) -> Result<Self, Self::Error> {
+        match word.as_str() {
+            "IN" => Ok(Self::In),
+            "OUT" => Ok(Self::Out),
+            _ => Err("expected `IN` or `OUT`"),
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]

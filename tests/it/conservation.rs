@@ -36,17 +36,24 @@ pub async fn examine(stores: &Stores) -> Result<(), String> {
     let postgres = stores.postgres().await;
     let mut redis = stores.redis().await;
     let products = "
-        select p.product_id, p.sku, s.stocked, s.sold, s.pending, s.returned, s.epoch,
+        select p.product_id, p.sku, s.stocked, s.sold, s.pending, s.returned, s.epoch, s.stock_ver, s.applied_ver,
                coalesce((select sum(line.quantity)::bigint from reservation_decisions d,
                    unnest(d.product_ids, d.quantities) as line(product_id, quantity)
                    where d.outcome = 'CONFIRMED' and line.product_id = p.product_id), 0) as decided,
                coalesce((select sum(i.quantity)::bigint from order_items i where i.product_id = p.product_id), 0) as ordered,
                coalesce((select sum(u.bought)::bigint from user_sku u where u.product_id = p.product_id), 0) as bought,
-               coalesce((select sum(case when movement_type in ('IN', 'RETURN') then quantity else -quantity end)::bigint
-                   from stock_movements m where m.product_id = p.product_id), 0) as on_hand,
+               coalesce((select sum(u.returned)::bigint from user_sku u where u.product_id = p.product_id), 0) as given_back,
+               moved.on_hand, moved.sales, moved.returns, moved.wrong_balances,
                (select stock_after from stock_movements m where m.product_id = p.product_id
                    order by movement_id desc limit 1) as balance
-          from products p join sku_stock s using (product_id)";
+          from products p join sku_stock s using (product_id) cross join lateral (
+              select coalesce(sum(m.change), 0)::bigint as on_hand,
+                     coalesce(sum(m.quantity) filter (where m.movement_type = 'SALE'), 0)::bigint as sales,
+                     coalesce(sum(m.quantity) filter (where m.movement_type = 'RETURN'), 0)::bigint as returns,
+                     count(*) filter (where m.stock_after <> m.balance) as wrong_balances
+                from (select *, sum(change) over (order by movement_id) as balance from (
+                         select *, case when movement_type in ('IN', 'RETURN') then quantity else -quantity end as change
+                           from stock_movements where product_id = p.product_id) signed) m) moved";
     for row in postgres.query(products, &[]).await.unwrap() {
         let of = |column: &str| row.get::<_, i64>(column);
         let sku: String = row.get("sku");
@@ -65,6 +72,11 @@ pub async fn examine(stores: &Stores) -> Result<(), String> {
         same("INV14: orders and sold", of("ordered"), sold)?;
         same("bought by buyers and sold", of("bought"), sold)?;
         same("INV14: movements and stock on hand", of("on_hand"), stocked - sold)?;
+        same("INV14: sales among the movements", of("sales"), sold)?;
+        same("INV14: returns among the movements", of("returns"), of("returned"))?;
+        same("INV14: balances that do not add up", of("wrong_balances"), 0)?;
+        same("what buyers gave back", of("given_back"), of("returned"))?;
+        same("the stock that Redis has confirmed", of("applied_ver"), of("stock_ver"))?;
         let balance: Option<i64> = row.get("balance");
         same("INV14: the last balance and stock on hand", balance.unwrap_or(0), stocked - sold)?;
         if of("epoch") == 0 {
@@ -77,6 +89,20 @@ pub async fn examine(stores: &Stores) -> Result<(), String> {
         same("INV9: pins that nobody resolved", found.pins.len() as i64, of("pending").min(1))?;
         same("INV9: sold in both stores", number("sold"), sold)?;
         same("INV9: available units", number("avail"), stocked - sold - number("held"))?;
+        same("the stock in both stores", number("stocked"), stocked)?;
+        same("returns in both stores", number("returned"), of("returned"))?;
+        same("the version of the stock in both stores", number("ver"), of("stock_ver"))?;
+        let buyers = "select user_id, bought, returned from user_sku where product_id = $1";
+        let product: i64 = row.get("product_id");
+        for row in postgres.query(buyers, &[&product]).await.unwrap() {
+            let user: String = row.get("user_id");
+            let wanted: [i64; 2] = [row.get("bought"), row.get("returned")];
+            let told = found.buyers.get(&user).map(|buyer| [&buyer[2], &buyer[3]]);
+            let told = told.map(|units| units.map(|units| units.parse::<i64>().unwrap()));
+            if told.unwrap_or_default() != wanted {
+                return Err(format!("{sku}: {user} bought and gave back {told:?}, not {wanted:?}"));
+            }
+        }
     }
     let outbox = "
         select (select count(*) from outbox where topic = 'order.paid') as told,
@@ -155,10 +181,15 @@ impl Sku {
     fn check_buyers(&self, sku: &str, held: i64) -> Result<(), String> {
         let live = self.records.iter().filter(|(_, record)| record[0] == "H" || record[0] == "P");
         let mut units: BTreeMap<&str, i64> = BTreeMap::new();
-        for (_, record) in live.clone() {
-            *units.entry(record[9].as_str()).or_default() += record[2].parse::<i64>().unwrap();
+        let mut taken_out = 0;
+        for (_, record) in live {
+            let quantity = record[2].parse::<i64>().unwrap();
+            match record[1].as_str() {
+                "o" => taken_out += quantity,
+                _ => *units.entry(record[9].as_str()).or_default() += quantity,
+            }
         }
-        if units.values().sum::<i64>() != held {
+        if units.values().sum::<i64>() + taken_out != held {
             return Err(format!("{sku}: INV2: held is {held}, the records say {units:?}"));
         }
         for (user, buyer) in &self.buyers {

@@ -45,5 +45,6 @@ mod scripts_sql_mutants;
 mod several;
 mod shutdown;
 mod states;
+mod stock;
 mod suppliers;
 mod tokens;
