@@ -7,6 +7,7 @@ pub type Further = (&'static str, &'static [&'static str], fn(&Scripts) -> Resul
 
 /// How many further keys and how many arguments each script takes at least.
 const ARITIES: &[(&str, usize, usize)] = &[
+    ("apply_stock", 0, 4),
     ("arm", 1, 2),
     ("audit", 0, 0),
     ("cancel", 2, 5),
@@ -17,6 +18,7 @@ const ARITIES: &[(&str, usize, usize)] = &[
     ("extend", 1, 4),
     ("find", 0, 1),
     ("forget", 0, 1),
+    ("grab", 0, 3),
     ("pin", 1, 3),
     ("read", 0, 1),
     ("rebuild", 1, 13),
@@ -28,6 +30,7 @@ const ARITIES: &[(&str, usize, usize)] = &[
 
 pub fn further() -> Vec<Further> {
     let with_arity = &[
+        "apply_stock",
         "arm",
         "audit",
         "cancel",
@@ -38,6 +41,7 @@ pub fn further() -> Vec<Further> {
         "extend",
         "find",
         "forget",
+        "grab",
         "pin",
         "read",
         "rebuild",
@@ -48,7 +52,11 @@ pub fn further() -> Vec<Further> {
     ];
     vec![
         ("calls with too few or too many arguments change nothing", with_arity, arities),
-        ("a SKU that lacks a counter asks for its rebuild", &["audit", "find"], torn),
+        (
+            "a SKU that lacks a counter asks for its rebuild",
+            &["audit", "find", "apply_stock"],
+            torn,
+        ),
         ("a pin has the slot, whichever record comes first", &["rebuild"], slots),
         ("strays in the indexes are dropped", &["expire", "claim_pins"], strays),
         ("a rebuild takes any number of records and buyers", &["rebuild"], many),
@@ -120,6 +128,10 @@ fn torn(scripts: &Scripts) -> Result<(), String> {
                 _ => bench.run(&["HSET", &stock, field, what]),
             };
             expect(field, bench.call::<i64>("audit", &[], &[]), "{100}")?;
+            if field != "returned" {
+                let nothing = bench.call("apply_stock", &[], &[5, 0, 1, 0]);
+                expect(field, nothing, "{100}")?;
+            }
             if !["stocked", "returned", "ver"].contains(&field) {
                 expect(field, bench.call("find", &[], &["u0"]), "{100}")?;
             }

@@ -33,6 +33,19 @@ pub enum Op {
         token: char,
         qty: i64,
     },
+    Grab {
+        rid: &'static str,
+        token: char,
+        qty: i64,
+    },
+    /// The stock after a movement; its version is relative to what stands.
+    ApplyStock {
+        stocked: i64,
+        returned: i64,
+        ver: i64,
+        taken: Vec<&'static str>,
+        backs: Vec<(&'static str, i64)>,
+    },
     Cancel {
         rid: &'static str,
         user: &'static str,
@@ -71,7 +84,7 @@ pub enum Op {
     Rebuild(Rebuild),
     /// Time goes by.
     Pass(i64),
-    /// A pinned record of a kind that no script of this list makes.
+    /// A pinned record of any kind.
     Plant {
         rid: &'static str,
         kind: char,
@@ -91,6 +104,8 @@ impl Op {
             Self::Pin { .. } => "pin",
             Self::Settle { .. } => "settle",
             Self::Batch(ops) => return ops.first()?.script(),
+            Self::Grab { .. } => "grab",
+            Self::ApplyStock { .. } => "apply_stock",
             Self::Cancel { .. } => "cancel",
             Self::Extend { .. } => "extend",
             Self::Expire { .. } => "expire",
@@ -234,7 +249,7 @@ pub struct Model {
     stocked: i64,
     sold: i64,
     returned: i64,
-    ver: i64,
+    pub ver: i64,
     ttl: i64,
     cap: i64,
     opens_at: i64,
@@ -415,6 +430,23 @@ impl Model {
             }
             Op::Settle { rid, confirmed, token, qty } => {
                 self.settle(rid, *confirmed, &secret(rid, *token), *qty)
+            }
+            Op::Grab { rid, token, qty } => self.grab(rid, &secret(rid, *token), *qty),
+            Op::ApplyStock { stocked, returned, ver, taken, backs } => {
+                if *ver > 0 {
+                    (self.stocked, self.returned) = (*stocked, *returned);
+                    self.ver += ver;
+                }
+                for rid in taken {
+                    if self.records.get(*rid).is_some_and(Record::live) {
+                        self.close(rid, 'E', "out", "service");
+                    }
+                }
+                for (user, back) in backs {
+                    let buyer = self.buyers.entry((*user).to_owned()).or_default();
+                    buyer.back = buyer.back.max(*back);
+                }
+                "{0}".to_owned()
             }
             Op::Cancel { rid, user, interval } => self.cancel(rid, user, *interval),
             Op::Extend { rid, user, count, ms } => self.extend(rid, user, *count, now + ms),
@@ -640,6 +672,23 @@ impl Model {
             self.buyers.entry(r.user).or_default().bought += qty;
         }
         "{0}".to_owned()
+    }
+
+    fn grab(&mut self, rid: &str, token: &str, qty: i64) -> String {
+        if let Some(r) = self.records.get(rid) {
+            let Record { state, token, qty, .. } = r;
+            let joined = format!("{{0 {token} {} {qty}}}", self.epoch);
+            return if *state == 'P' { joined } else { "{1}".to_owned() };
+        }
+        if self.avail() < qty {
+            self.reap(500);
+        }
+        if self.avail() < qty {
+            return format!("{{2 {} {}}}", self.avail().max(0), self.first('d'));
+        }
+        self.plant(rid, 'o', "-", qty);
+        self.records.get_mut(rid).unwrap().token = token.to_owned();
+        format!("{{0 {token} {} {qty}}}", self.epoch)
     }
 
     fn cancel(&mut self, rid: &str, user: &str, interval: i64) -> String {

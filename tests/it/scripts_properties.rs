@@ -144,6 +144,15 @@ pub fn perform(bench: &mut Bench, model: &Model, op: &Op) -> Result<String, Stri
             }
             bench.call(op.script().unwrap(), &keys, &arguments)
         }
+        Op::Grab { rid, token, qty } => call!("grab", [], rid, secret(rid, *token), qty),
+        Op::ApplyStock { stocked, returned, ver, taken, backs } => {
+            let stock = [*stocked, *returned, model.ver + ver, taken.len() as i64];
+            let backs =
+                backs.iter().flat_map(|(user, back)| [(*user).to_owned(), back.to_string()]);
+            let taken = taken.iter().map(|rid| (*rid).to_owned());
+            let stock = stock.map(|number| number.to_string()).into_iter();
+            bench.call("apply_stock", &[], &stock.chain(taken).chain(backs).collect::<Vec<_>>())
+        }
         Op::Cancel { rid, user, interval } => {
             let keys = [timer(rid), churn(user)];
             call!(
@@ -350,6 +359,15 @@ fn op() -> impl Strategy<Value = Op> {
         (rid(), user(), 0..4_i64).prop_map(|(rid, user, expected)| Op::Pin { rid, user, expected });
     let settle = (rid(), any::<bool>(), token(), 1..4_i64)
         .prop_map(|(rid, confirmed, token, qty)| Op::Settle { rid, confirmed, token, qty });
+    let applied = (2..9_i64, 0..3_i64, -1..3_i64);
+    let applied = (applied, vec(rid(), 0..3), vec((user(), 0..4_i64), 0..3));
+    let applied = applied.prop_map(|((stocked, returned, ver), taken, backs)| Op::ApplyStock {
+        stocked,
+        returned,
+        ver,
+        taken,
+        backs,
+    });
     let loss = select(vec![
         Loss::Ready,
         Loss::Stock,
@@ -370,6 +388,8 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(rid, user, interval)| Op::Cancel { rid, user, interval }),
         4 => (rid(), user(), 0..3_i64, select(vec![1_000, 900_000_i64]))
             .prop_map(|(rid, user, count, ms)| Op::Extend { rid, user, count, ms }),
+        3 => (rid(), token(), 1..4_i64).prop_map(|(rid, token, qty)| Op::Grab { rid, token, qty }),
+        4 => applied,
         3 => (1..4_usize).prop_map(|most| Op::Expire { most }),
         2 => (select(vec![0, 60_000_i64]), 1..4_usize).prop_map(|(grace, most)| Op::ClaimPins { grace, most }),
         1 => (select(vec![0, 60_000_i64]), 1..4_usize).prop_map(|(age, most)| Op::Ended { age, most }),

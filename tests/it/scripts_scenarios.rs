@@ -54,6 +54,18 @@ fn extend(rid: &'static str, user: &'static str, count: i64, ms: i64) -> Op {
     Op::Extend { rid, user, count, ms }
 }
 
+fn grab(rid: &'static str, qty: i64) -> Op {
+    Op::Grab { rid, token: 'a', qty }
+}
+
+fn moved(stocked: i64, ver: i64, taken: &[&'static str]) -> Op {
+    Op::ApplyStock { stocked, returned: 0, ver, taken: taken.to_vec(), backs: Vec::new() }
+}
+
+fn given_back(ver: i64, backs: &[(&'static str, i64)]) -> Op {
+    Op::ApplyStock { stocked: 8, returned: 2, ver, taken: Vec::new(), backs: backs.to_vec() }
+}
+
 fn late(rid: &'static str, kind: char, user: &'static str, qty: i64) -> Op {
     Op::Plant { rid, kind, user, qty }
 }
@@ -84,6 +96,7 @@ pub fn scenarios() -> Vec<Scenario> {
         cleaning(),
         rebuilding(),
         changing(),
+        stocking(),
     ]
     .concat()
 }
@@ -592,6 +605,8 @@ fn cleaning() -> Vec<Scenario> {
         pin("r1", "u1"),
         sell("r1", 1),
         abort("r1"),
+        grab("r3", 1),
+        moved(9, 1, &["r1"]),
         cancel("r1", "u1"),
         extend("r1", "u1", 0, ALL),
         expire(),
@@ -891,6 +906,162 @@ fn changing() -> Vec<Scenario> {
         (
             "terms that cannot be read are replaced",
             vec![Op::Lose(Loss::Stock), rebuild(|_| {}), terms(false, |with| with.cap = 1)],
+        ),
+    ]
+}
+
+fn stocking() -> Vec<Scenario> {
+    vec![
+        (
+            "an owner takes out what is neither held nor sold",
+            vec![
+                hold("r0", "u0", 2),
+                hold("r1", "u1", 1),
+                sell("r1", 1),
+                grab("r2", 4),
+                grab("r2", 3),
+                hold("r3", "u2", 1),
+                moved(3, 1, &["r2"]),
+                Op::Audit,
+                hold("r3", "u2", 1),
+                Op::Read(vec!["r2"]),
+            ],
+        ),
+        (
+            "what is due is no reason to leave units in",
+            vec![
+                hold_for("r0", "u0", 4, MINUTE),
+                hold("r1", "u1", 2),
+                grab("r2", 1),
+                Op::Pass(MINUTE),
+                grab("r2", 5),
+                grab("r2", 4),
+                Op::Audit,
+            ],
+        ),
+        (
+            "a debt of stock leaves nothing to take out",
+            vec![hold("r0", "u0", 4), moved(2, 1, &[]), grab("r1", 1), Op::Audit],
+        ),
+        (
+            "a pin of the owner's is joined, and stays what it is",
+            vec![
+                grab("r0", 2),
+                Op::Pass(2 * DEFAULT_TTL),
+                expire(),
+                Op::Grab { rid: "r0", token: 'b', qty: 3 },
+                Op::ClaimPins { grace: MINUTE, most: 9 },
+                pin("r0", "u0"),
+                cancel("r0", "u0"),
+                hold("r1", "u0", 4),
+                Op::Audit,
+            ],
+        ),
+        (
+            "what was taken out or let go is not taken again",
+            vec![
+                grab("r0", 2),
+                moved(4, 1, &["r0"]),
+                grab("r0", 2),
+                moved(4, 0, &["r0"]),
+                grab("r1", 2),
+                abort("r1"),
+                grab("r1", 2),
+                moved(4, 0, &["r1"]),
+                Op::Audit,
+            ],
+        ),
+        (
+            "O1: units that are taken out are never back in between",
+            vec![
+                grab("r0", 6),
+                hold("r1", "u1", 1),
+                moved(0, 1, &["r0"]),
+                hold("r1", "u1", 1),
+                Op::Audit,
+            ],
+        ),
+        (
+            "a pin may end after its stock is gone",
+            vec![
+                grab("r0", 4),
+                moved(5, 2, &[]),
+                hold("r1", "u1", 2),
+                moved(5, 0, &["r0"]),
+                hold("r1", "u1", 4),
+                Op::Audit,
+            ],
+        ),
+        (
+            "S2: stock is a state, and an older one comes too late",
+            vec![
+                moved(9, 2, &[]),
+                moved(9, 0, &[]),
+                moved(7, 0, &[]),
+                moved(7, -1, &[]),
+                hold("r0", "u0", 4),
+                Op::Audit,
+            ],
+        ),
+        (
+            "several are taken out in one call, and only those that stand",
+            vec![
+                grab("r0", 1),
+                grab("r1", 2),
+                grab("r2", 1),
+                abort("r2"),
+                moved(3, 1, &["r0", "r1", "r2", "r3"]),
+                Op::Audit,
+                ended(),
+            ],
+        ),
+        (
+            "G1: what buyers gave back is a state that only grows",
+            vec![
+                rebuild(|with| (with.sold, with.staged) = (4, vec![("u0", 4, 0)])),
+                hold("r0", "u0", 1),
+                given_back(1, &[("u0", 2), ("u1", 1)]),
+                hold("r0", "u0", 2),
+                given_back(0, &[("u0", 2)]),
+                given_back(0, &[("u0", 1)]),
+                hold("r0", "u0", 3),
+                given_back(0, &[("u0", 3)]),
+                hold("r0", "u0", 3),
+                Op::Audit,
+            ],
+        ),
+        (
+            "stock and returns come with what was taken out, in one call",
+            vec![
+                grab("r0", 2),
+                Op::ApplyStock {
+                    stocked: 5,
+                    returned: 1,
+                    ver: 2,
+                    taken: vec!["r0"],
+                    backs: vec![("u0", 1)],
+                },
+                Op::Audit,
+            ],
+        ),
+        (
+            "a rebuild knows what the owner takes out, and what they took",
+            vec![
+                grab("r0", 1),
+                grab("r1", 2),
+                Op::Pass(1_000),
+                rebuild(|with| {
+                    (with.stocked, with.ver, with.decided) = (4, 1, vec![("r1", "OUT")]);
+                }),
+                moved(4, 0, &["r1"]),
+                Op::Audit,
+                abort("r0"),
+                hold("r2", "u0", 4),
+                Op::Lose(Loss::Everything),
+                rebuild(|with| (with.stocked, with.ver) = (4, 2)),
+                moved(4, -1, &["r0"]),
+                grab("r0", 4),
+            ],
         ),
     ]
 }
