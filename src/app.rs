@@ -217,6 +217,7 @@ impl Handles {
             orders: Orders::new(
                 reservations.clone(),
                 carts.clone(),
+                movements.clone(),
                 pools.requests.clone(),
                 tasks.clone(),
                 deadline,

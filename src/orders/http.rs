@@ -17,6 +17,7 @@ use crate::orders::{
 };
 use crate::platform::http::extract::{MaybeJson, email};
 use crate::platform::http::{Json, Object, PathOf, Problem, Query};
+use crate::stock::Units;
 
 /// The routes of this feature.
 pub fn routes(config: &mut web::ServiceConfig) {
@@ -25,7 +26,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(web::resource("/orders").route(web::get().to(list)).route(web::post().to(place)))
         .service(web::resource("/orders/{id}").route(web::get().to(read)))
         .service(web::resource("/orders/{id}/cancel").route(web::post().to(cancel)))
-        .service(web::resource("/orders/{id}/fulfil").route(web::post().to(fulfil)));
+        .service(web::resource("/orders/{id}/fulfil").route(web::post().to(fulfil)))
+        .service(web::resource("/orders/{id}/refund").route(web::post().to(refund)));
 }
 
 #[derive(Debug, Deserialize)]
@@ -222,7 +224,7 @@ fn viewer(caller: &Caller) -> Viewer {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct PlaceRequest {
     email: Option<String>,
@@ -250,7 +252,7 @@ async fn place(
     if caller.acts_for_all() {
         return Err(Problem::forbidden());
     }
-    let body = body.unwrap_or(PlaceRequest { email: None, payment: None });
+    let body = body.unwrap_or_default();
     if body.payment.is_some() {
         return Err(provider_disabled());
     }
@@ -304,6 +306,8 @@ struct Nothing {}
 fn wrong_state(status: &str) -> Problem {
     let (code, detail) = match status {
         "pending_payment" => ("payment_in_progress", "a payment of the order is under way"),
+        "cancelled" => ("order_cancelled", "the order is cancelled"),
+        "refunded" => ("order_refunded", "the order is refunded"),
         _ => ("order_paid", "the order is paid"),
     };
     Problem::conflict(code, detail)
@@ -335,6 +339,33 @@ async fn fulfil(
     let order = orders.fulfil(id, &viewer(&caller)).await?.ok_or_else(Problem::not_found)?;
     match order.status.as_str() {
         "fulfilled" => Ok(HttpResponse::Ok().json(OrderResponse::from(order))),
+        status => Err(wrong_state(status)),
+    }
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RefundRequest {
+    /// Whether the units are for sale again.
+    restock: Option<bool>,
+}
+
+async fn refund(
+    caller: Caller,
+    orders: web::Data<Orders>,
+    PathOf(id): PathOf<OrderId>,
+    MaybeJson(body): MaybeJson<RefundRequest>,
+) -> Result<HttpResponse, Problem> {
+    if caller.role != Role::Admin {
+        return Err(Problem::forbidden());
+    }
+    let units = match body.and_then(|body| body.restock) {
+        Some(false) => Units::WrittenOff,
+        None | Some(true) => Units::Restocked,
+    };
+    let order = orders.refund(id, units, caller.actor()).await?.ok_or_else(Problem::not_found)?;
+    match order.status.as_str() {
+        "refunded" => Ok(HttpResponse::Ok().json(OrderResponse::from(order))),
         status => Err(wrong_state(status)),
     }
 }

@@ -13,6 +13,7 @@ use crate::cart::Carts;
 use crate::kernel::{Instant, Money, OrderId, ProductId, Quantity, ReservationId, Sku, UserId};
 use crate::platform::{Db, Fault, Tasks};
 use crate::reservations::Reservations;
+use crate::stock::{Movements, Units};
 
 pub use checkout::{Checkout, CheckoutError, Placed, Which};
 pub use http::routes;
@@ -69,6 +70,7 @@ pub enum Viewer {
 pub struct Orders {
     reservations: Reservations,
     carts: Carts,
+    movements: Movements,
     db: Db,
     tasks: Tasks,
     deadline: Duration,
@@ -80,17 +82,19 @@ impl Orders {
     pub fn new(
         reservations: Reservations,
         carts: Carts,
+        movements: Movements,
         db: Db,
         tasks: Tasks,
         deadline: Duration,
     ) -> Self {
         let committing = commit::committing(db.clone());
-        Self { reservations, carts, db, tasks, deadline, committing }
+        Self { reservations, carts, movements, db, tasks, deadline, committing }
     }
 
     /// The same orders over other reservations: another way to the same Redis.
     pub fn over(&self, reservations: Reservations) -> Self {
-        Self { reservations, ..self.clone() }
+        let movements = self.movements.over(reservations.clone());
+        Self { reservations, movements, ..self.clone() }
     }
 
     /// The order, if it exists and the viewer may see it.
@@ -116,6 +120,20 @@ impl Orders {
         }
         store::fulfil(&self.db, id).await?;
         store::order(&self.db, id, viewer).await
+    }
+
+    /// Refunds an order that is paid or fulfilled: its units and its buyer's share come back. Answers it as it stands
+    /// then; none where there is no such order.
+    pub async fn refund(
+        &self,
+        id: OrderId,
+        units: Units,
+        actor: String,
+    ) -> Result<Option<Order>, Fault> {
+        if self.movements.give_back(id, units, actor).await?.is_none() {
+            return Ok(None);
+        }
+        store::order(&self.db, id, &Viewer::All).await
     }
 }
 

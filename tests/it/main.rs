@@ -30,6 +30,7 @@ mod products_edit;
 mod products_list;
 mod proxy;
 mod race;
+mod refunds;
 mod reserve;
 mod sale;
 mod scripts;

@@ -88,6 +88,8 @@ pub const CODES: &[Code] = &[
         "insufficient_stock",
         "There is not enough: `lines` names each short product, `soonest_expiry` when the next hold ends.",
     ),
+    code(409, "order_cancelled", "The order is cancelled: nothing was sold."),
+    code(409, "order_refunded", "The order is refunded, and its units went back."),
     code(409, "order_paid", "The order is paid, so it cannot be cancelled any more."),
     code(
         409,
