@@ -18,14 +18,18 @@ use crate::accounts::{self, Accounts};
 use crate::cart::{self, Carts};
 use crate::catalogue::{Catalogue, Sale};
 use crate::config::Settings;
-use crate::identity::{Authenticator, Tokens, caller_of};
+use crate::identity::{Authenticator, Tokens, caller_of, subject_of};
 use crate::kernel::Clock;
 use crate::orders::Orders;
 use crate::platform::cache::Cache;
+use crate::platform::http::address::Proxies;
 use crate::platform::http::codes;
-use crate::platform::http::edge::{edge, no_route};
+use crate::platform::http::cors::cors;
+use crate::platform::http::edge::{AllowedHosts, edge, no_route};
 use crate::platform::http::idempotency::{Idempotency, idempotent};
+use crate::platform::http::limits::{RateLimits, limited};
 use crate::platform::http::probes::{self, Readiness};
+use crate::platform::limiter::Limiter;
 use crate::platform::redis::{Lane, Redis, Via};
 use crate::platform::telemetry::RequestSpan;
 use crate::platform::{Db, Tasks, metrics, postgres};
@@ -67,6 +71,7 @@ struct Handles {
     carts: Carts,
     orders: Orders,
     idempotency: Idempotency,
+    rate_limits: RateLimits,
     readiness: Readiness,
     settings: Arc<Settings>,
 }
@@ -229,6 +234,11 @@ impl Handles {
                 claim: deadline * 2,
                 caller: caller_of,
             },
+            rate_limits: RateLimits::new(
+                Limiter::new(Via::Pool(redis.clone()), redis.prefix()),
+                &settings.rate_limit,
+                subject_of,
+            ),
             carts,
             movements,
             catalogue,
@@ -248,6 +258,7 @@ impl Handles {
             carts: self.carts.over(reservations.clone()),
             orders: self.orders.over(reservations.clone()),
             catalogue: self.catalogue.over(via.clone()),
+            rate_limits: self.rate_limits.over(via.clone()),
             idempotency: Idempotency { via, ..self.idempotency.clone() },
             reservations,
             ..self.clone()
@@ -269,6 +280,9 @@ impl Handles {
             .app_data(Data::new(self.carts))
             .app_data(Data::new(self.orders))
             .app_data(Data::new(self.idempotency))
+            .app_data(Data::new(self.rate_limits))
+            .app_data(Data::new(Proxies(self.settings.server.trusted_proxies.clone())))
+            .app_data(Data::new(AllowedHosts(self.settings.server.allowed_hosts.clone())))
             .app_data(Data::new(self.readiness))
             .configure(accounts::routes)
             .configure(catalogue::routes)
@@ -289,12 +303,15 @@ fn serve_api(
     redis: Redis,
 ) -> anyhow::Result<(actix_web::dev::Server, SocketAddr)> {
     let wanted = (settings.server.host.clone(), settings.server.port);
+    let origins = settings.cors.clone();
     let server = HttpServer::new(move || {
         let handles = handles.on_lane(&redis);
         HttpApp::new()
             .configure(|config| handles.routes(config))
             .wrap(from_fn(idempotent))
+            .wrap(from_fn(limited))
             .wrap(Compress::default())
+            .wrap(cors(&origins))
             .wrap(TracingLogger::<RequestSpan>::new())
             .wrap(from_fn(edge))
     });

@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 use crate::accounts::{Account, Accounts, RegisterError, Registration, Session};
 use crate::identity::{Caller, Role};
 use crate::kernel::Instant;
+use crate::platform::http::address::Address;
+use crate::platform::http::limits::RateLimits;
 use crate::platform::http::{Json, Problem};
 
 /// The routes of this feature.
@@ -123,6 +125,8 @@ async fn register(
 
 async fn login(
     accounts: web::Data<Accounts>,
+    limits: web::Data<RateLimits>,
+    address: Address,
     Json(body): Json<LoginRequest>,
 ) -> Result<HttpResponse, Problem> {
     let name = match (body.username, body.email) {
@@ -130,6 +134,7 @@ async fn login(
         _ => return Err(Problem::invalid_field("username", "name `username` or `email`")),
     };
     let name = if name.contains('\0') { String::new() } else { name };
+    limits.login(&name, address).await?;
     let session = accounts.login(&name, body.password).await?;
     let session = session.ok_or_else(|| refused("no account has this name and password"))?;
     Ok(HttpResponse::Ok().json(SessionResponse::new(session, false)))

@@ -8,12 +8,14 @@ use toml::Value;
 const PREFIX: &str = "HOLDFAST__";
 
 /// Names that hosting platforms and habits give; they lose against the `HOLDFAST__` form.
-const PLAIN_NAMES: [(&str, &str); 5] = [
+const PLAIN_NAMES: [(&str, &str); 7] = [
     ("PORT", "server.port"),
     ("DATABASE_URL", "database.url"),
     ("MIGRATE_DATABASE_URL", "database.migrate_url"),
     ("REDIS_URL", "redis.url"),
     ("REDIS_TTL", "reservation.ttl_seconds"),
+    ("RATE_LIMIT_WINDOW_MS", "rate_limit.window_ms"),
+    ("RATE_LIMIT_MAX_REQUESTS", "rate_limit.max_requests"),
 ];
 
 /// One setting as a variable has it.

@@ -8,11 +8,13 @@
 mod auth;
 mod catalogue;
 mod checkout;
+mod cors;
 mod database;
 mod environment;
 mod layers;
 mod load;
 mod log;
+mod rate_limit;
 mod redis;
 mod reservation;
 mod secret;
@@ -29,9 +31,11 @@ use serde::{Deserialize, Serialize};
 pub use auth::AuthSettings;
 pub use catalogue::CatalogueSettings;
 pub use checkout::CheckoutSettings;
+pub use cors::CorsSettings;
 pub use database::DatabaseSettings;
 pub use load::LoadOptions;
 pub use log::{LogFormat, LogSettings};
+pub use rate_limit::RateLimitSettings;
 pub use redis::RedisSettings;
 pub use reservation::{MAX_TTL_SECONDS, ReservationSettings};
 pub use server::ServerSettings;
@@ -47,6 +51,10 @@ use violation::Findings;
 pub struct Settings {
     /// Where the service listens.
     pub server: ServerSettings,
+    /// Which pages of other origins may call it.
+    pub cors: CorsSettings,
+    /// How often somebody may ask.
+    pub rate_limit: RateLimitSettings,
     /// What is logged.
     pub log: LogSettings,
     /// How Postgres is reached.
@@ -104,6 +112,8 @@ impl Settings {
 
     fn check(&self, found: &mut Findings) {
         self.server.check(found);
+        self.cors.check(found);
+        self.rate_limit.check(found);
         self.log.check(found);
         self.database.check(&self.server, found);
         self.redis.check(&self.server, found);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use super::violation::Findings;
@@ -27,6 +28,12 @@ pub struct ServerSettings {
     pub shutdown_timeout: Duration,
     /// Largest request body, in bytes.
     pub body_limit_bytes: usize,
+    /// Names by which clients may call the service; none means any.
+    pub allowed_hosts: Vec<String>,
+    /// Networks of the proxies in front of it, whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Most streams of stock events at a time.
+    pub event_streams: usize,
 }
 
 const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
@@ -51,5 +58,22 @@ impl ServerSettings {
             "server.body_limit_bytes",
             "must be 1024 to 1048576",
         );
+        found.require(
+            self.allowed_hosts.iter().all(|host| is_host(host)),
+            "server.allowed_hosts",
+            "must be names such as \"shop.example.org\", or \".example.org\" for all below it",
+        );
+        found.require(
+            self.event_streams <= 1_000_000,
+            "server.event_streams",
+            "must be at most 1000000",
+        );
     }
+}
+
+/// A name or address without a port.
+fn is_host(host: &str) -> bool {
+    let plain =
+        |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-_[]:".contains(&byte);
+    !host.is_empty() && host.bytes().all(plain) && (host.starts_with('[') || !host.contains(':'))
 }

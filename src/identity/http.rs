@@ -11,6 +11,7 @@ use actix_web::{FromRequest, HttpRequest};
 use crate::identity::{Role, Tokens};
 use crate::kernel::{Clock, UserId};
 use crate::platform::http::Problem;
+use crate::platform::http::limits::Subject;
 
 /// What the extractors need.
 #[derive(Clone)]
@@ -86,6 +87,15 @@ fn authenticate(request: &HttpRequest) -> Result<Caller, Problem> {
 /// Who asks, for layers that work before a handler does; none without a valid token.
 pub fn caller_of(request: &ServiceRequest) -> Option<String> {
     authenticate(request.request()).ok().map(|caller| caller.actor())
+}
+
+/// Whom limits count.
+pub fn subject_of(request: &ServiceRequest) -> Subject {
+    match authenticate(request.request()) {
+        Ok(caller) if caller.acts_for_all() => Subject::Trusted,
+        Ok(caller) => Subject::Named(caller.actor()),
+        Err(_) => Subject::Nobody,
+    }
 }
 
 impl FromRequest for Caller {

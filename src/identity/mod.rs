@@ -5,5 +5,5 @@
 mod http;
 mod jwt;
 
-pub use http::{Authenticator, Caller, Merchant, Visitor, caller_of};
+pub use http::{Authenticator, Caller, Merchant, Visitor, caller_of, subject_of};
 pub use jwt::{Claims, InvalidToken, Role, SignError, Tokens, UnknownRole};

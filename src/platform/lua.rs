@@ -95,6 +95,8 @@ scripts! {
     GRAB = "grab";
     /// Claims and ends idempotency keys.
     IDEMPOTENCY = "idempotency";
+    /// Counts requests.
+    LIMIT = "limit";
     /// Takes a hold out of the clock's reach.
     PIN = "pin";
     /// Reads records.

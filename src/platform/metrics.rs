@@ -36,6 +36,10 @@ pub const REFUSALS: &str = "holdfast_refusals_total";
 pub const ENDS: &str = "holdfast_ends_total";
 /// Expiry events that led to no sweep; the sweeper makes up for them.
 pub const EVENTS_DROPPED: &str = "holdfast_expiry_events_dropped_total";
+/// Requests that were refused for coming too often, by `policy`.
+pub const RATE_LIMITED: &str = "holdfast_rate_limited_total";
+/// Open streams of stock events.
+pub const EVENT_STREAMS: &str = "holdfast_event_streams";
 
 const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -77,6 +81,8 @@ fn describe() {
     describe_histogram!(BATCH_ITEMS, "items of a batch");
     describe_histogram!(QUEUE_ITEMS, "items that wait for a batch when one leaves");
     describe_histogram!(HTTP_SECONDS, Unit::Seconds, "duration of a request");
+    describe_counter!(RATE_LIMITED, "requests that were refused for coming too often");
+    describe_gauge!(EVENT_STREAMS, "open streams of stock events");
     describe_counter!(HOLDS, "holds that were made");
     describe_counter!(REFUSALS, "refusals to reserve");
     describe_counter!(ENDS, "reservations that ended");

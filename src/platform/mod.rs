@@ -5,6 +5,7 @@ pub mod coalescer;
 pub mod fault;
 pub mod fault_point;
 pub mod http;
+pub mod limiter;
 pub mod lua;
 pub mod metrics;
 pub mod postgres;

@@ -4,6 +4,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::app::{Reply, TestApp};
+use crate::faults_postgres::waiting_for_locks;
 
 /// A body as it is, with this content type.
 async fn raw(
@@ -452,23 +453,29 @@ async fn a_store_that_is_too_slow_is_unavailable_for_now() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn more_than_fits_is_told_to_come_again() {
-    let one = [("HOLDFAST__DATABASE__POOL_SIZE", "1"), ("HOLDFAST__DATABASE__POOL_WAIT", "100ms")];
-    let app = TestApp::start_with(&one).await.unchecked();
-    let product = app.product("A", 50, json!({})).await;
+    let app = TestApp::start_with(&[
+        ("HOLDFAST__DATABASE__POOL_SIZE", "1"),
+        ("HOLDFAST__DATABASE__POOL_WAIT", "100ms"),
+        // Whoever has the only connection keeps it for as long as this takes.
+        ("HOLDFAST__SERVER__REQUEST_DEADLINE", "12s"),
+        ("HOLDFAST__DATABASE__STATEMENT_TIMEOUT", "11s"),
+        ("HOLDFAST__DATABASE__LOCK_TIMEOUT", "10s"),
+    ])
+    .await
+    .unchecked();
+    app.product("A", 50, json!({})).await;
     let id = app.held("alice", "A", 1).await;
     let locks = app.stores.postgres().await;
     locks.batch_execute("begin; select from sku_stock for update").await.unwrap();
-    let (busy, path) = (app.checkout("alice", &id), format!("/api/products/{product}"));
     let look = async {
-        loop {
-            let reply = app.anonymous(Method::GET, &path).await;
-            if reply.status != 200 {
-                return reply;
-            }
-        }
+        waiting_for_locks(&app.stores, 1).await;
+        let order = "/api/orders/01890000-0000-7000-8000-000000000000";
+        let reply = app.get(order, &app.service()).await;
+        locks.batch_execute("rollback").await.unwrap();
+        reply
     };
-    let (_, reply) = futures_util::join!(busy, look);
-    locks.batch_execute("rollback").await.unwrap();
+    let (busy, reply) = futures_util::join!(app.checkout("alice", &id), look);
+    busy.expect(201);
     assert_eq!(reply.headers["retry-after"], "1");
     assert_eq!(reply.expect_problem(503, "overloaded")["outcome"], "none");
 }

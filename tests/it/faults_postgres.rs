@@ -181,7 +181,7 @@ async fn a_stock_row_locked_for_a_moment_only_delays_the_order() {
 }
 
 /// Waits until so many statements of the service wait for a lock.
-async fn waiting_for_locks(stores: &Stores, wanted: i64) {
+pub async fn waiting_for_locks(stores: &Stores, wanted: i64) {
     until("statements wait for the lock", || async {
         let sql = "select count(*) from pg_stat_activity
                     where wait_event_type = 'Lock' and datname = current_database()";

@@ -37,6 +37,7 @@ pub const CODES: &[Code] = &[
         "payment_required",
         "A buyer's own token cannot say that the money was taken elsewhere: pay here, or let the storefront confirm.",
     ),
+    code(403, "origin_not_allowed", "Pages of this origin may not call the API from a browser."),
     code(
         404,
         "not_found",
@@ -126,6 +127,11 @@ pub const CODES: &[Code] = &[
     code(413, "body_too_large", "A body is at most 64 KiB."),
     code(415, "unsupported_media_type", "Send JSON as `application/json`."),
     code(
+        421,
+        "misdirected_request",
+        "The service is not called by this name: `Host` names another one.",
+    ),
+    code(
         422,
         "idempotency_key_reused",
         "This Idempotency-Key was used with another body. Use a new one.",
@@ -151,6 +157,7 @@ pub const CODES: &[Code] = &[
         "hold_churn",
         "This product was reserved and cancelled too often. Come again after `Retry-After`.",
     ),
+    code(429, "rate_limited", "You ask too often. Come again after `Retry-After`."),
     code(
         500,
         "internal_error",

@@ -5,17 +5,19 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::time::Instant;
 
+use actix_cors::CorsError;
 use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
-use actix_web::http::header::{ALLOW, HeaderName, HeaderValue};
+use actix_web::http::header::{ALLOW, HOST, HeaderName, HeaderValue};
 use actix_web::http::{Method, StatusCode, Uri};
 use actix_web::middleware::Next;
+use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use metrics::Histogram;
 
-use crate::platform::http::Problem;
 use crate::platform::http::extract::{RequestId, unreadable};
+use crate::platform::http::{Problem, cors};
 use crate::platform::metrics as names;
 
 /// The header of request ids.
@@ -29,8 +31,9 @@ const ALIASES: [(&str, &str); 4] = [
     ("/login", "/auth/login"),
 ];
 
-/// Headers that keep a browser from doing more with an answer than reading it.
-const SAFETY: [(HeaderName, HeaderValue); 6] = [
+/// Headers that keep a browser from doing more with an answer than reading it; those of helmet
+/// (<https://helmetjs.github.io>), stricter where nothing here is a page.
+const SAFETY: [(HeaderName, HeaderValue); 13] = [
     (HeaderName::from_static("x-content-type-options"), HeaderValue::from_static("nosniff")),
     (HeaderName::from_static("x-frame-options"), HeaderValue::from_static("DENY")),
     (HeaderName::from_static("referrer-policy"), HeaderValue::from_static("no-referrer")),
@@ -42,6 +45,22 @@ const SAFETY: [(HeaderName, HeaderValue); 6] = [
         HeaderName::from_static("cross-origin-resource-policy"),
         HeaderValue::from_static("same-origin"),
     ),
+    (
+        HeaderName::from_static("cross-origin-opener-policy"),
+        HeaderValue::from_static("same-origin"),
+    ),
+    (HeaderName::from_static("origin-agent-cluster"), HeaderValue::from_static("?1")),
+    (
+        HeaderName::from_static("strict-transport-security"),
+        HeaderValue::from_static("max-age=31536000; includeSubDomains"),
+    ),
+    (HeaderName::from_static("x-dns-prefetch-control"), HeaderValue::from_static("off")),
+    (HeaderName::from_static("x-download-options"), HeaderValue::from_static("noopen")),
+    (
+        HeaderName::from_static("x-permitted-cross-domain-policies"),
+        HeaderValue::from_static("none"),
+    ),
+    (HeaderName::from_static("x-xss-protection"), HeaderValue::from_static("0")),
     (HeaderName::from_static("cache-control"), HeaderValue::from_static("no-store")),
 ];
 
@@ -82,7 +101,13 @@ pub async fn edge<B: MessageBody + 'static>(
     let id = request_id(&request);
     request.extensions_mut().insert(RequestId(id.clone()));
     // No clone of the request may be alive here: the router changes it.
-    let mut response = match next.call(request).await {
+    let answered = match misdirected(&request) {
+        Some(problem) => {
+            Ok(request.into_response(problem.response(Some(&id))).map_into_right_body())
+        }
+        None => next.call(request).await.map(ServiceResponse::map_into_left_body),
+    };
+    let mut response = match answered {
         Ok(response) => match problem_of(&response) {
             Some(problem) => {
                 let allow = response.headers().get(ALLOW).cloned();
@@ -93,7 +118,7 @@ pub async fn edge<B: MessageBody + 'static>(
                 }
                 response
             }
-            None => response.map_into_left_body(),
+            None => response,
         },
         Err(error) => {
             let response = problem_of_error(&error).response(Some(&id));
@@ -182,12 +207,47 @@ fn problem_of_error(error: &Error) -> Problem {
     if let Some(problem) = error.as_error::<Problem>() {
         return problem.clone();
     }
+    if error.as_error::<CorsError>().is_some() {
+        return cors::refused();
+    }
     let status = error.as_response_error().status_code();
     if status.is_client_error() {
         return unreadable(error);
     }
     tracing::error!(%error, "a request met an error that no feature knows");
     crate::platform::Fault::internal("answering a request").into()
+}
+
+/// The names by which clients may call the service; none means any. One that begins with a dot stands for it and all
+/// below it.
+#[derive(Clone, Debug, Default)]
+pub struct AllowedHosts(pub Vec<String>);
+
+impl AllowedHosts {
+    fn allow(&self, host: &str) -> bool {
+        let name = match host.rsplit_once(':') {
+            Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
+            _ => host,
+        };
+        let name = name.to_ascii_lowercase();
+        self.0.is_empty()
+            || self.0.iter().any(|allowed| match allowed.strip_prefix('.') {
+                Some(parent) => name == parent || name.ends_with(allowed),
+                None => name == *allowed,
+            })
+    }
+}
+
+/// A request that was meant for somebody else (RFC 9110, 15.5.20). Whoever asks for health knows an address only.
+fn misdirected(request: &ServiceRequest) -> Option<Problem> {
+    let hosts = request.app_data::<Data<AllowedHosts>>()?;
+    let host = request.headers().get(HOST).and_then(|host| host.to_str().ok());
+    let host = host.or_else(|| request.uri().host()).unwrap_or_default();
+    if hosts.allow(host) || ["/healthz", "/readyz"].contains(&request.path()) {
+        return None;
+    }
+    let detail = "this service is not called by that name";
+    Some(Problem::new(StatusCode::MISDIRECTED_REQUEST, "misdirected_request", detail))
 }
 
 /// What answers when no route does.
@@ -198,6 +258,20 @@ pub async fn no_route() -> HttpResponse {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_is_allowed_by_name_or_parent() {
+        let hosts = AllowedHosts(vec!["shop.example.org".into(), ".example.net".into()]);
+        for host in
+            ["shop.example.org", "SHOP.example.org:8080", "example.net", "a.b.example.net:1"]
+        {
+            assert!(hosts.allow(host), "{host}");
+        }
+        for host in ["", "example.org", "shop.example.org.evil", "evilexample.net", "[::1]:80"] {
+            assert!(!hosts.allow(host), "{host}");
+        }
+        assert!(AllowedHosts::default().allow("anything"));
+    }
 
     #[test]
     fn a_route_has_one_name() {

@@ -1,9 +1,12 @@
-//! The shape of HTTP, the same for every feature: problems, bodies, request ids, idempotency keys, probes.
+//! The shape of HTTP, the same for every feature: problems, bodies, request ids, limits, idempotency keys, probes.
 
+pub mod address;
 pub mod codes;
+pub mod cors;
 pub mod edge;
 pub mod extract;
 pub mod idempotency;
+pub mod limits;
 pub mod probes;
 pub mod problem;
 
