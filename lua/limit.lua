@@ -4,10 +4,9 @@
 -- KEYS  one for each request, whose subject it names
 -- ARGV  for each key: microseconds between two requests at the agreed rate, how many may come at once
 -- Reply for each key: 1 allowed | 0 refused, how many more may come now, microseconds until one may, until all may
--- Cost  O(1) a key. Its keys give the shared part's names another meaning, and it uses none of its functions.
+-- Cost  O(1) a key. Its keys give the shared part's names another meaning; of its functions it uses the time alone.
 assert(#KEYS > 0 and #ARGV == 2 * #KEYS, 'limit: arity')
-local time, reply = redis.call('TIME'), {}
-local now = time[1] * 1000000 + time[2]
+local now, reply = now_ms() * 1000, {}
 for i, key in ipairs(KEYS) do
   local interval, most = tonumber(ARGV[2 * i - 1]), tonumber(ARGV[2 * i])
   local over = math.max(tonumber(redis.call('GET', key) or 0), now) - now

@@ -140,6 +140,7 @@ impl App {
     /// Stops taking requests, finishes those in flight and everything they began, then lets the stores go.
     pub async fn stop(self) -> anyhow::Result<()> {
         self.readiness.set("server", false, "stopping");
+        self.reservations.end_streams();
         let stopping = self.servers.iter().map(|server| server.stop(true));
         let stopped = futures_util::future::join_all(stopping);
         if tokio::time::timeout(self.shutdown_timeout, stopped).await.is_err() {
@@ -204,6 +205,7 @@ impl Handles {
             deadline,
             tasks: tasks.clone(),
             clock: clock.clone(),
+            event_streams: settings.server.event_streams,
         });
         let movements =
             Movements::new(reservations.clone(), pools.requests.clone(), tasks.clone(), deadline);

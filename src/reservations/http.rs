@@ -14,6 +14,7 @@ use crate::kernel::page::Page;
 use crate::kernel::{Instant, OrderId, ProductId, Quantity, ReservationId, Sku, UserId};
 use crate::platform::http::extract::{Pair, email};
 use crate::platform::http::{Json, Object, PathOf, Problem, Query};
+use crate::reservations::events_http::events;
 use crate::reservations::{EndError, Hold, Item, Reservation, Reservations, ReserveError, Status};
 
 /// Most lines of one reservation.
@@ -36,7 +37,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(web::resource("/users/{user_id}/reservations").route(web::get().to(list)))
         .service(web::resource("/checkout/cancel").route(web::post().to(checkout_cancel)))
         .service(web::resource("/products/{id}/status").route(web::get().to(stock_by_id)))
-        .service(web::resource("/inventory/{sku}").route(web::get().to(stock_by_sku)));
+        .service(web::resource("/inventory/{sku}").route(web::get().to(stock_by_sku)))
+        .service(web::resource("/inventory/{sku}/events").route(web::get().to(events)));
 }
 
 #[derive(Debug, Deserialize)]
@@ -154,7 +156,7 @@ impl From<Reservation> for ReservationResponse {
     }
 }
 
-fn unknown_product() -> Problem {
+pub(super) fn unknown_product() -> Problem {
     Problem::new(StatusCode::NOT_FOUND, "unknown_product", "there is no such product")
 }
 

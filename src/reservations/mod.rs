@@ -9,6 +9,8 @@ mod audit;
 mod batch;
 mod cancel;
 mod confirm;
+mod events;
+mod events_http;
 mod expiry;
 mod extend;
 mod http;
@@ -37,6 +39,7 @@ use crate::platform::redis::{Redis, Via};
 use crate::platform::{Db, Fault, Outcome, Tasks};
 
 use batch::Batches;
+use events::Streams;
 use ledger::{Ledger, Trouble};
 use rebuild::Rebuilder;
 use stock::Snapshots;
@@ -47,6 +50,7 @@ pub use cancel::EndError;
 pub use confirm::{
     DecidedLine, Decision, Outcome as DecisionOutcome, PinError, Pinned, PinnedLine,
 };
+pub use events::Watching;
 pub use http::routes;
 pub use ledger::Audit;
 pub use movements::Grab;
@@ -76,6 +80,8 @@ pub struct Parts {
     pub tasks: Tasks,
     /// The service's clock.
     pub clock: Clock,
+    /// Most watchers of stock at a time.
+    pub event_streams: usize,
 }
 
 struct Shared {
@@ -90,6 +96,7 @@ struct Shared {
     rebuilder: Rebuilder,
     watch: Watch,
     snapshots: Snapshots,
+    streams: Streams,
 }
 
 /// The reservations' handle; each worker has one with its own lane.
@@ -109,6 +116,7 @@ impl Reservations {
         let shared = Shared {
             watch: Watch::new(parts.clock),
             snapshots: Snapshots::new(parts.settings.stock_max_age),
+            streams: Streams::new(parts.event_streams),
             db: parts.db,
             background_db: parts.background_db,
             catalogue: parts.catalogue,

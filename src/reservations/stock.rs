@@ -40,6 +40,11 @@ pub struct Stock {
 }
 
 impl Stock {
+    /// Whether nothing but the time differs.
+    pub(super) fn same_as(&self, other: &Self) -> bool {
+        *self == Self { as_of: self.as_of, ..other.clone() }
+    }
+
     fn of(name: &Name, audit: &Audit) -> Self {
         let total_stock = audit.stocked - audit.returned;
         let available_stock = audit.avail.clamp(0, total_stock.max(0));

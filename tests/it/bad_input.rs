@@ -460,6 +460,7 @@ async fn more_than_fits_is_told_to_come_again() {
         ("HOLDFAST__SERVER__REQUEST_DEADLINE", "12s"),
         ("HOLDFAST__DATABASE__STATEMENT_TIMEOUT", "11s"),
         ("HOLDFAST__DATABASE__LOCK_TIMEOUT", "10s"),
+        ("HOLDFAST__SWEEPER__PIN_GRACE", "60s"),
     ])
     .await
     .unchecked();

@@ -21,6 +21,7 @@ mod faults_saga;
 mod faults_startup;
 mod idempotency;
 mod limit;
+mod limits;
 mod looking;
 mod orders;
 mod process;

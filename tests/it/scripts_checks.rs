@@ -62,6 +62,7 @@ pub fn further() -> Vec<Further> {
         ("a rebuild takes any number of records and buyers", &["rebuild"], many),
         ("staged buyers come in any number, and lapse", &["stage"], staging),
         ("an idempotency key belongs to one request and one run", &["idempotency"], idempotency),
+        ("so many may come at once, and then at the agreed rate", &["limit"], limit),
     ]
 }
 
@@ -245,4 +246,42 @@ fn idempotency(scripts: &Scripts) -> Result<(), String> {
         Ok(left) if left > 60_000 => Ok(()),
         _ => Err(format!("the answer is kept for {left} ms")),
     }
+}
+
+fn limit(scripts: &Scripts) -> Result<(), String> {
+    const NOW: i64 = 1_800_000_000_000;
+    let mut bench = Bench::new(scripts);
+    let keys = [bench.key("l", ":a"), bench.key("l", ":b")];
+    let mut at = |after: i64, keys: &[String], arguments: &str, wanted: &str| {
+        bench.set_time(NOW + after);
+        let arguments: Vec<_> = arguments.split(' ').filter(|text| !text.is_empty()).collect();
+        expect(&format!("at {after}"), bench.call_on("limit", keys, &arguments), wanted)?;
+        let left = crate::scripts_bench::text(&bench.run(&["PTTL", &keys[0]]));
+        left.parse::<i64>().map_err(|error| error.to_string())
+    };
+    let one = &keys[..1];
+    // Three at once, one more each 100 ms.
+    let left = at(0, one, "100000 3", "{{1 2 0 100000}}")?;
+    if !(1..=100).contains(&left) {
+        return Err(format!("it is kept for {left} ms"));
+    }
+    let twice = [keys[0].clone(), keys[0].clone(), keys[1].clone()];
+    let rates = "100000 3 100000 3 5000 1";
+    let left = at(0, &twice, rates, "{{1 1 0 200000} {1 0 100000 300000} {1 0 5000 5000}}")?;
+    if !(101..=300).contains(&left) {
+        return Err(format!("it is kept for {left} ms"));
+    }
+    at(0, one, "100000 3", "{{0 0 100000 300000}}")?;
+    at(99, one, "100000 3", "{{0 0 1000 201000}}")?;
+    at(100, one, "100000 3", "{{1 0 100000 300000}}")?;
+    at(250, one, "100000 3", "{{1 0 50000 250000}}")?;
+    at(9_000, one, "100000 3", "{{1 2 0 100000}}")?;
+    for (keys, arguments) in [(&keys[..0], ""), (one, "100000"), (one, "100000 3 100000 3")] {
+        let arguments: Vec<_> = arguments.split(' ').filter(|text| !text.is_empty()).collect();
+        match bench.call_on("limit", keys, &arguments) {
+            Err(error) if error.contains("arity") => {}
+            answer => return Err(format!("{arguments:?}: {answer:?}")),
+        }
+    }
+    Ok(())
 }

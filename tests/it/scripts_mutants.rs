@@ -556,6 +556,18 @@ const MUTANTS: &[Mutant] = &[
         "if kept and 'P' .. kept:sub(2, 1 + #mark)",
         "an answer stays",
     ),
+    ("limit", "(most - 1) * interval", "most * interval", "one too many"),
+    ("limit", "room >= 0", "room > 0", "the last one may come"),
+    ("limit", "over = over + interval", "over = interval", "what came before counts"),
+    (
+        "limit",
+        "math.max(tonumber(redis.call('GET', key) or 0), now)",
+        "tonumber(redis.call('GET', key) or now)",
+        "no credit for silence",
+    ),
+    ("limit", "string.format('%.0f', now + over)", "now + over", "no digit is lost"),
+    ("limit", "{ 0, 0, -room, over }", "{ 0, 0, over, over }", "one may come before all may"),
+    ("limit", "math.max(0, interval - room)", "interval - room", "no wait while there is room"),
 ];
 
 #[test]
