@@ -13,7 +13,7 @@ for i, key in ipairs(KEYS) do
   local room = (most - 1) * interval - over
   if room >= 0 then
     over = over + interval
-    redis.call('SET', key, string.format('%.0f', now + over), 'PX', math.ceil(over / 1000))
+    redis.call('SET', key, now + over, 'PX', math.ceil(over / 1000))
     reply[i] = { 1, math.floor(room / interval), math.max(0, interval - room), over }
   else
     reply[i] = { 0, 0, -room, over }

@@ -253,7 +253,8 @@ fn limit(scripts: &Scripts) -> Result<(), String> {
     let mut bench = Bench::new(scripts);
     let keys = [bench.key("l", ":a"), bench.key("l", ":b")];
     let mut at = |after: i64, keys: &[String], arguments: &str, wanted: &str| {
-        bench.set_time(NOW + after);
+        // The bench's time stands beside the first key.
+        bench.run(&["SET", &format!("{}:now", keys[0]), &(NOW + after).to_string()]);
         let arguments: Vec<_> = arguments.split(' ').filter(|text| !text.is_empty()).collect();
         expect(&format!("at {after}"), bench.call_on("limit", keys, &arguments), wanted)?;
         let left = crate::scripts_bench::text(&bench.run(&["PTTL", &keys[0]]));

@@ -565,7 +565,6 @@ const MUTANTS: &[Mutant] = &[
         "tonumber(redis.call('GET', key) or now)",
         "no credit for silence",
     ),
-    ("limit", "string.format('%.0f', now + over)", "now + over", "no digit is lost"),
     ("limit", "{ 0, 0, -room, over }", "{ 0, 0, over, over }", "one may come before all may"),
     ("limit", "math.max(0, interval - room)", "interval - room", "no wait while there is room"),
 ];
