@@ -36,7 +36,7 @@ use crate::platform::{Db, Tasks, metrics, postgres};
 use crate::reservations::{self, Reservations};
 use crate::stock::{self, Movements};
 use crate::suppliers::{self, Suppliers};
-use crate::{catalogue, orders};
+use crate::{catalogue, openapi, orders};
 
 /// A running service.
 pub struct App {
@@ -295,6 +295,7 @@ impl Handles {
             .configure(orders::routes)
             .configure(probes::routes)
             .configure(codes::routes)
+            .configure(openapi::routes)
             .default_service(web::route().to(no_route));
     }
 }

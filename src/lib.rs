@@ -13,6 +13,7 @@
 //! - [`reservations`] – the core
 //! - [`stock`] – what its owner does to stock
 //! - [`orders`] – what a reservation becomes
+//! - [`openapi`] – what all of them say of their routes
 //! - [`app`] – puts them together
 //! - [`cli`] – the commands
 
@@ -24,6 +25,7 @@ pub mod cli;
 pub mod config;
 pub mod identity;
 pub mod kernel;
+pub mod openapi;
 pub mod orders;
 pub mod platform;
 pub mod reservations;

@@ -12,6 +12,11 @@ use crate::platform::http::address::Address;
 use crate::platform::http::limits::RateLimits;
 use crate::platform::http::{Json, Problem};
 
+/// The operations of these routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(register, login, refresh, logout, me))]
+pub struct Operations;
+
 /// The routes of this feature.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -22,37 +27,49 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(web::resource("/auth/me").route(web::get().to(me)));
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum OpenRole {
     Customer,
     Merchant,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RegisterRequest {
+    #[schema(
+        min_length = 3,
+        max_length = 64,
+        pattern = "^[A-Za-z0-9@.+_-]{3,64}$",
+        example = "jay"
+    )]
     username: String,
+    #[schema(max_length = 254, format = Email, example = "jay@email.com")]
     email: String,
+    #[schema(value_type = String, format = Password, min_length = 8, max_length = 128, example = "strongpassword")]
     password: SecretString,
     role: Option<OpenRole>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct LoginRequest {
+    /// Either this or `email`.
+    #[schema(max_length = 254, example = "jay")]
     username: Option<String>,
+    #[schema(max_length = 254)]
     email: Option<String>,
+    #[schema(value_type = String, format = Password, example = "strongpassword")]
     password: SecretString,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RefreshRequest {
     refresh: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct UserResponse {
     id: String,
     username: Option<String>,
@@ -73,7 +90,7 @@ impl From<Account> for UserResponse {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
 struct SessionResponse {
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<UserResponse>,
@@ -106,6 +123,16 @@ impl From<RegisterError> for Problem {
     }
 }
 
+/// Make an account and sign in.
+#[utoipa::path(
+    post,
+    path = "/api/auth/register",
+    tag = "accounts",
+    operation_id = "register",
+    request_body = RegisterRequest,
+    responses((status = 201, description = "The account and its first session", body = SessionResponse)),
+    extensions(("x-codes" = json!(["username_taken", "email_taken"]))),
+)]
 async fn register(
     accounts: web::Data<Accounts>,
     Json(body): Json<RegisterRequest>,
@@ -123,6 +150,18 @@ async fn register(
         .json(SessionResponse::new(session, true)))
 }
 
+/// Sign in.
+///
+/// An unknown name and a wrong password look the same and take the same time.
+#[utoipa::path(
+    post,
+    path = "/api/auth/login",
+    tag = "accounts",
+    operation_id = "login",
+    request_body = LoginRequest,
+    responses((status = 200, description = "A session", body = SessionResponse)),
+    extensions(("x-codes" = json!(["unauthenticated"]))),
+)]
 async fn login(
     accounts: web::Data<Accounts>,
     limits: web::Data<RateLimits>,
@@ -144,6 +183,16 @@ fn refused(detail: &'static str) -> Problem {
     Problem::new(StatusCode::UNAUTHORIZED, "unauthenticated", detail)
 }
 
+/// Trade a refresh token for a new pair. The old one is spent; a spent one that comes again ends the session.
+#[utoipa::path(
+    post,
+    path = "/api/auth/refresh",
+    tag = "accounts",
+    operation_id = "refresh",
+    request_body = RefreshRequest,
+    responses((status = 200, description = "A session", body = SessionResponse)),
+    extensions(("x-codes" = json!(["unauthenticated"]))),
+)]
 async fn refresh(
     accounts: web::Data<Accounts>,
     Json(body): Json<RefreshRequest>,
@@ -153,6 +202,15 @@ async fn refresh(
     Ok(HttpResponse::Ok().json(SessionResponse::new(session, false)))
 }
 
+/// End the session of a refresh token.
+#[utoipa::path(
+    post,
+    path = "/api/auth/logout",
+    tag = "accounts",
+    operation_id = "logout",
+    request_body = RefreshRequest,
+    responses((status = 204, description = "The session has ended")),
+)]
 async fn logout(
     accounts: web::Data<Accounts>,
     Json(body): Json<RefreshRequest>,
@@ -161,6 +219,15 @@ async fn logout(
     Ok(HttpResponse::NoContent().finish())
 }
 
+/// Who the token names.
+#[utoipa::path(
+    get,
+    path = "/api/auth/me",
+    tag = "accounts",
+    operation_id = "me",
+    responses((status = 200, description = "The account, or what the token says where there is none", body = UserResponse)),
+    security(("token" = [])),
+)]
 async fn me(caller: Caller, accounts: web::Data<Accounts>) -> Result<HttpResponse, Problem> {
     let user = match accounts.of(&caller.sub).await? {
         Some(account) => account.into(),

@@ -20,7 +20,7 @@ use crate::platform::http::extract::is_email;
 use crate::platform::{Db, Fault, Tasks};
 use password::{Checked, Passwords};
 
-pub use http::routes;
+pub use http::{Operations, routes};
 pub use store::STATEMENTS;
 
 /// An account.

@@ -13,6 +13,11 @@ use crate::kernel::{Currency, Money, ProductId, Quantity, Sku};
 use crate::platform::Fault;
 use crate::platform::http::{Json, PathOf, Problem};
 
+/// The operations of these routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(read, add, set, remove))]
+pub struct Operations;
+
 /// The routes of this feature.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -25,20 +30,20 @@ pub fn routes(config: &mut web::ServiceConfig) {
         );
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct AddRequest {
     product_id: ProductId,
     quantity: Quantity,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SetRequest {
     quantity: Quantity,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct CartResponse {
     items: Vec<LineResponse>,
     /// None while a line has no price.
@@ -46,7 +51,7 @@ struct CartResponse {
     currency: Currency,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct LineResponse {
     id: i64,
     product_id: ProductId,
@@ -107,11 +112,32 @@ async fn shown(carts: &Carts, line: &Line) -> Result<LineResponse, Fault> {
     })
 }
 
+/// The cart, at the prices of now.
+#[utoipa::path(
+    get,
+    path = "/api/cart",
+    tag = "cart",
+    operation_id = "readCart",
+    responses((status = 200, description = "The cart", body = CartResponse)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden"]))),
+)]
 async fn read(caller: Caller, carts: web::Data<Carts>) -> Result<HttpResponse, Problem> {
     buyer(&caller)?;
     Ok(HttpResponse::Ok().json(cart(&carts, &caller).await?))
 }
 
+/// Put units of a product into the cart; the same product adds up.
+#[utoipa::path(
+    post,
+    path = "/api/cart/items",
+    tag = "cart",
+    operation_id = "addToCart",
+    request_body = AddRequest,
+    responses((status = 201, description = "The cart, with a new line", body = CartResponse), (status = 200, description = "The cart, with more in a line", body = CartResponse)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden", "unknown_product", "mixed_currency", "cart_full"]))),
+)]
 async fn add(
     caller: Caller,
     carts: web::Data<Carts>,
@@ -123,6 +149,18 @@ async fn add(
     Ok(response.insert_header((LOCATION, "/api/cart")).json(cart(&carts, &caller).await?))
 }
 
+/// Change the quantity of a line.
+#[utoipa::path(
+    patch,
+    path = "/api/cart/items/{id}",
+    tag = "cart",
+    operation_id = "setCartLine",
+    params(("id" = i64, Path, description = "The line")),
+    request_body = SetRequest,
+    responses((status = 200, description = "The cart", body = CartResponse)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden", "not_found"]))),
+)]
 async fn set(
     caller: Caller,
     carts: web::Data<Carts>,
@@ -136,6 +174,17 @@ async fn set(
     Ok(HttpResponse::Ok().json(cart(&carts, &caller).await?))
 }
 
+/// Take a line out.
+#[utoipa::path(
+    delete,
+    path = "/api/cart/items/{id}",
+    tag = "cart",
+    operation_id = "removeCartLine",
+    params(("id" = i64, Path, description = "The line")),
+    responses((status = 204, description = "It is gone")),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden", "not_found"]))),
+)]
 async fn remove(
     caller: Caller,
     carts: web::Data<Carts>,

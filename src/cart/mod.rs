@@ -7,7 +7,7 @@ use crate::kernel::{Currency, Money, ProductId, Quantity, Sku, UserId};
 use crate::platform::{Db, Fault};
 use crate::reservations::Reservations;
 
-pub use http::routes;
+pub use http::{Operations, routes};
 pub use store::STATEMENTS;
 
 /// Most lines of a cart: as many as one order, and one reservation, may have.

@@ -13,19 +13,27 @@ const MAX_STOCK: i64 = 1_000_000_000;
 /// The greatest number of a supplier.
 const MAX_SUPPLIER: i64 = (1 << 48) - 1;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct CreateRequest {
     pub(super) sku: Option<Sku>,
+    #[schema(min_length = 1, max_length = 200, example = "Phone 15")]
     name: String,
+    #[schema(max_length = 4096)]
     description: Option<String>,
+    #[schema(min_length = 1, max_length = 64, example = "phones")]
     category: Option<String>,
     price: Option<Amount>,
     currency: Option<Currency>,
+    #[schema(minimum = 0, maximum = 1000000000, example = 100)]
     total_stock: i64,
+    #[schema(default = true)]
     published: Option<bool>,
+    #[schema(minimum = 0, maximum = 1000000000)]
     low_stock_threshold: Option<i64>,
+    #[schema(minimum = 1, maximum = 281474976710655i64)]
     supplier_id: Option<i64>,
+    #[schema(minimum = 1, maximum = 86400)]
     hold_ttl_seconds: Option<i32>,
     max_per_buyer: Option<Quantity>,
     sale_starts_at: Option<Instant>,
@@ -55,16 +63,23 @@ impl CreateRequest {
 }
 
 /// Everything that may be changed; what is left out is empty afterwards.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PutRequest {
+    #[schema(min_length = 1, max_length = 200, example = "Phone 15")]
     name: String,
+    #[schema(max_length = 4096)]
     description: Option<String>,
+    #[schema(min_length = 1, max_length = 64, example = "phones")]
     category: Option<String>,
     price: Option<Amount>,
+    #[schema(default = true)]
     published: Option<bool>,
+    #[schema(minimum = 0, maximum = 1000000000)]
     low_stock_threshold: Option<i64>,
+    #[schema(minimum = 1, maximum = 281474976710655i64)]
     supplier_id: Option<i64>,
+    #[schema(minimum = 1, maximum = 86400)]
     hold_ttl_seconds: Option<i32>,
     max_per_buyer: Option<Quantity>,
     sale_starts_at: Option<Instant>,
@@ -158,7 +173,7 @@ fn amount(amount: &Amount, currency: Currency) -> Result<Money, Problem> {
     amount.in_currency(currency).map_err(|message| Problem::invalid_field("price", message))
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct ProductResponse {
     id: ProductId,
     sku: Sku,
@@ -181,7 +196,7 @@ pub(super) struct ProductResponse {
 }
 
 /// What only the owner and an admin see.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct OwnerPart {
     owner_id: Option<String>,
     supplier_id: Option<i64>,

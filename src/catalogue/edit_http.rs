@@ -16,6 +16,18 @@ use crate::platform::http::{Json, PathOf, Problem};
 /// How often a change that names no version is tried on the product as others leave it.
 const TRIES: usize = 5;
 
+/// Change a product; what is left out is empty afterwards.
+#[utoipa::path(
+    put,
+    path = "/api/products/{id}",
+    tag = "catalogue",
+    operation_id = "replaceProduct",
+    params(("id" = ProductId, Path, description = "The number of the product"), ("If-Match" = Option<String>, Header, description = "The `ETag` that the change is meant for")),
+    request_body = PutRequest,
+    responses((status = 200, description = "The product as it is now", body = crate::catalogue::body::ProductResponse, headers(("ETag" = String, description = "What `If-Match` and `If-None-Match` take")))),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden", "not_found", "version_conflict", "precondition_failed"]))),
+)]
 pub(super) async fn put(
     request: HttpRequest,
     Merchant(caller): Merchant,
@@ -27,6 +39,18 @@ pub(super) async fn put(
     change(&request, &caller, &catalogue, &**sale, id, |_| body.clone()).await
 }
 
+/// Change some members of a product (RFC 7396).
+#[utoipa::path(
+    patch,
+    path = "/api/products/{id}",
+    tag = "catalogue",
+    operation_id = "patchProduct",
+    params(("id" = ProductId, Path, description = "The number of the product"), ("If-Match" = Option<String>, Header, description = "The `ETag` that the change is meant for")),
+    request_body = PutRequest,
+    responses((status = 200, description = "The product as it is now", body = crate::catalogue::body::ProductResponse, headers(("ETag" = String, description = "What `If-Match` and `If-None-Match` take")))),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden", "not_found", "version_conflict", "precondition_failed"]))),
+)]
 pub(super) async fn patch(
     request: HttpRequest,
     Merchant(caller): Merchant,
@@ -69,6 +93,17 @@ async fn change(
     Err(version_conflict())
 }
 
+/// Take a product off the shop for good. Orders keep what they say of it.
+#[utoipa::path(
+    delete,
+    path = "/api/products/{id}",
+    tag = "catalogue",
+    operation_id = "deleteProduct",
+    params(("id" = ProductId, Path, description = "The number of the product"), ("If-Match" = Option<String>, Header, description = "The `ETag` that the change is meant for")),
+    responses((status = 204, description = "It is gone")),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden", "not_found", "has_live_holds", "version_conflict", "precondition_failed"]))),
+)]
 pub(super) async fn delete(
     request: HttpRequest,
     Merchant(caller): Merchant,

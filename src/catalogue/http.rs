@@ -14,6 +14,18 @@ use crate::platform::cache::Cached;
 use crate::platform::http::idempotency::RequestKey;
 use crate::platform::http::{Json, PathOf, Problem};
 
+/// The operations of these routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(
+    list_http::list,
+    create,
+    read,
+    edit_http::put,
+    edit_http::patch,
+    edit_http::delete
+))]
+pub struct Operations;
+
 /// The routes of this feature.
 pub fn routes(config: &mut web::ServiceConfig) {
     let list = web::resource("/products")
@@ -44,6 +56,17 @@ impl From<CreateError> for Problem {
     }
 }
 
+/// Put a product on sale.
+#[utoipa::path(
+    post,
+    path = "/api/products",
+    tag = "catalogue",
+    operation_id = "createProduct",
+    request_body = CreateRequest,
+    responses((status = 201, description = "The product", body = ProductResponse, headers(("ETag" = String, description = "What `If-Match` and `If-None-Match` take")))),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden", "sku_taken"]))),
+)]
 async fn create(
     request: HttpRequest,
     Merchant(caller): Merchant,
@@ -76,6 +99,17 @@ pub fn owns(caller: Option<&Caller>, product: &Product) -> bool {
     })
 }
 
+/// One product.
+#[utoipa::path(
+    get,
+    path = "/api/products/{id}",
+    tag = "catalogue",
+    operation_id = "readProduct",
+    params(("id" = ProductId, Path, description = "The number of the product")),
+    responses((status = 200, description = "The product", body = ProductResponse, headers(("ETag" = String, description = "What `If-Match` and `If-None-Match` take"))), (status = 304, description = "It is as `If-None-Match` knows it")),
+    security((), ("token" = [])),
+    extensions(("x-codes" = json!(["not_found"]))),
+)]
 async fn read(
     request: HttpRequest,
     Visitor(caller): Visitor,

@@ -20,15 +20,28 @@ const LETTERS: usize = 3;
 /// The moments that have four digits for their year, in ms.
 const MOMENTS: std::ops::RangeInclusive<i64> = -62_135_596_800_000..=253_402_300_799_999;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
+    /// Those of this category.
+    #[param(min_length = 1, max_length = 64)]
     category: Option<String>,
+    /// Those whose name has this text in it.
+    #[param(min_length = 3, max_length = 100)]
     q: Option<String>,
+    /// `name`, `price` or `created_at`, the other way round after a `-`.
+    #[param(pattern = "^-?(name|price|created_at)$")]
     ordering: Option<String>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<i64>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
+    /// Own products of which few are left. Merchants and admins.
     low_stock: Option<bool>,
+    /// Own products. Merchants and admins.
+    #[param(pattern = "^me$")]
     owner: Option<String>,
 }
 
@@ -137,6 +150,17 @@ fn after(cursor: &str, ordering: Ordering, descending: bool) -> Option<(String, 
     known.then_some((key?, id))
 }
 
+/// Products, a page at a time.
+#[utoipa::path(
+    get,
+    path = "/api/products",
+    tag = "catalogue",
+    operation_id = "listProducts",
+    params(ListQuery),
+    responses((status = 200, description = "A page", body = Page<ProductResponse>, headers(("ETag" = String, description = "What `If-Match` and `If-None-Match` take"))), (status = 304, description = "It is as `If-None-Match` knows it")),
+    security((), ("token" = [])),
+    extensions(("x-codes" = json!(["forbidden"]))),
+)]
 pub(super) async fn list(
     request: HttpRequest,
     Visitor(caller): Visitor,

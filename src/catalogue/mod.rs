@@ -20,7 +20,7 @@ use crate::platform::{Db, Fault};
 
 pub use body::text;
 pub use edit::{DeleteError, UpdateError};
-pub use http::{SkuOrId, owns, routes};
+pub use http::{Operations, SkuOrId, owns, routes};
 pub use store::STATEMENTS;
 
 /// Names of products that are kept in this process; they never change.

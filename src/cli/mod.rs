@@ -9,6 +9,7 @@ pub mod migrate;
 pub mod serve;
 pub mod token;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -19,7 +20,8 @@ use crate::kernel::Clock;
 /// Holds limited stock for a buyer for a few minutes, under a crowd, and turns the hold into an order exactly once.
 ///
 /// Settings come from config/default.toml, config/<profile>.toml (HOLDFAST_PROFILE, default local) and the environment
-/// (HOLDFAST__SECTION__KEY, and PORT, DATABASE_URL, MIGRATE_DATABASE_URL, REDIS_URL, REDIS_TTL), the later the stronger.
+/// (HOLDFAST__SECTION__KEY, and PORT, DATABASE_URL, MIGRATE_DATABASE_URL, REDIS_URL, REDIS_TTL, RATE_LIMIT_WINDOW_MS,
+/// RATE_LIMIT_MAX_REQUESTS), the later the stronger.
 #[derive(Debug, Parser)]
 #[command(version)]
 struct Cli {
@@ -47,6 +49,8 @@ enum Command {
     Ceiling(ceiling::CeilingArgs),
     /// Prints the settings in force with secrets masked, or everything that is wrong with them.
     CheckConfig,
+    /// Prints the OpenAPI document, which the service answers at /openapi.json.
+    Openapi,
     /// Exits with 0 if the service on this machine is ready; for container health checks.
     Healthcheck,
 }
@@ -79,6 +83,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Ceiling(args) => runtime()?.block_on(ceiling::run(&args, &options)),
         Command::Serve(args) => runtime()?.block_on(serve::run(&args, Settings::load(&options)?)),
         Command::Migrate => runtime()?.block_on(migrate::run(Settings::load(&options)?, &mut out)),
+        Command::Openapi => writeln!(out, "{:#}", crate::openapi::document()).map_err(Into::into),
         Command::Healthcheck => healthcheck::run(Settings::load(&options)?.server.port),
     }
 }

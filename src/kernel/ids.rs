@@ -9,8 +9,21 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 /// The number of a product, below 2^48.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    utoipa::ToSchema,
+)]
 #[serde(try_from = "i64", into = "i64")]
+#[schema(value_type = i64, minimum = 1, maximum = 281474976710655i64, example = 7)]
 pub struct ProductId(i64);
 
 impl ProductId {
@@ -58,7 +71,8 @@ impl FromStr for ProductId {
 /// A reservation: a UUIDv8 (RFC 9562) that carries the number of its home product in its first 48 bits, so that every
 /// replica finds its record without a look-up. The other 74 bits are random, fresh for every run, or derived where every
 /// run of one request must mean the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, utoipa::ToSchema)]
+#[schema(value_type = Uuid, example = "00000000-0007-8a3b-9c2d-5e6f708192a3")]
 pub struct ReservationId(Uuid);
 
 impl ReservationId {
@@ -126,7 +140,8 @@ pub fn random() -> Uuid {
 }
 
 /// An order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
+#[schema(value_type = Uuid, example = "01935f6e-8a2b-7c3d-9e4f-5a6b7c8d9e0f")]
 pub struct OrderId(Uuid);
 
 impl OrderId {
@@ -184,8 +199,11 @@ pub fn hold_token() -> String {
 }
 
 /// A stock keeping unit: 1-64 of `A-Za-z0-9._-`, the first one alphanumeric. Unique for ever.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(try_from = "String")]
+#[schema(value_type = String, min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", example = "PHONE-15")]
 pub struct Sku(Arc<str>);
 
 impl Sku {
@@ -229,8 +247,11 @@ impl fmt::Display for Sku {
 }
 
 /// A buyer, as the storefront names them: 1-128 printable ASCII characters without blank `/ ? # %`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(try_from = "String")]
+#[schema(value_type = String, min_length = 1, max_length = 128, pattern = r##"^[!"$&-.0->@-~]{1,128}$"##, example = "alice")]
 pub struct UserId(Arc<str>);
 
 impl UserId {

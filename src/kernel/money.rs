@@ -9,8 +9,9 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub const MAX_MINOR: i64 = 1_000_000_000_000_000;
 
 /// An ISO 4217 currency.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schema(value_type = String, pattern = "^[A-Z]{3}$", example = "USD")]
 pub struct Currency(iso_currency::Currency);
 
 impl Currency {
@@ -90,6 +91,17 @@ impl fmt::Display for Money {
     }
 }
 
+impl utoipa::ToSchema for Money {}
+
+impl utoipa::PartialSchema for Money {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        use utoipa::openapi::schema::{ObjectBuilder, Type};
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let text = text.description(Some("A decimal amount with the decimals of its currency."));
+        text.pattern(Some(r"^[0-9]+(\.[0-9]+)?$")).examples(["1999.98"]).into()
+    }
+}
+
 impl Serialize for Money {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
@@ -97,7 +109,8 @@ impl Serialize for Money {
 }
 
 /// An amount as a request writes it, a decimal string or a JSON number, before its currency is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, utoipa::ToSchema)]
+#[schema(value_type = String, pattern = r"^[0-9]{1,16}(\.[0-9]+)?$", example = "1999.98")]
 pub struct Amount(String);
 
 impl Amount {

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 /// A page of a list.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub struct Page<T> {
     /// At most as many as were asked for.
     pub items: Vec<T>,

@@ -3,8 +3,11 @@
 use serde::{Deserialize, Serialize};
 
 /// 1..=1,000,000 units.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema,
+)]
 #[serde(try_from = "i64", into = "i64")]
+#[schema(value_type = i64, minimum = 1, maximum = 1000000, example = 1)]
 pub struct Quantity(i64);
 
 impl Quantity {

@@ -9,7 +9,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 const YEAR_ONE_S: i64 = -62_135_596_800;
 
 /// A moment, to the millisecond.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, utoipa::ToSchema)]
+#[schema(value_type = String, format = DateTime, example = "2026-11-27T09:00:00.000Z")]
 pub struct Instant(i64);
 
 impl Instant {

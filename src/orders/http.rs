@@ -19,6 +19,11 @@ use crate::platform::http::extract::{MaybeJson, email};
 use crate::platform::http::{Json, Object, PathOf, Problem, Query};
 use crate::stock::Units;
 
+/// The operations of these routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(checkout, place, list, read, cancel, fulfil, refund))]
+pub struct Operations;
+
 /// The routes of this feature.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -30,14 +35,14 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(web::resource("/orders/{id}/refund").route(web::post().to(refund)));
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum Provider {
     Stripe,
     Bkash,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 #[expect(dead_code, reason = "read so that a malformed one is refused; every provider is off")]
 struct PaymentRequest {
@@ -46,7 +51,7 @@ struct PaymentRequest {
     cancel_url: String,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct CheckoutRequest {
     reservation_id: Option<ReservationId>,
@@ -54,7 +59,9 @@ struct CheckoutRequest {
     product_id: Option<ProductId>,
     quantity: Option<Quantity>,
     total_amount: Option<Amount>,
+    #[schema(max_length = 254, format = Email)]
     email: Option<String>,
+    #[schema(value_type = Option<PaymentRequest>)]
     payment: Option<Object<PaymentRequest>>,
 }
 
@@ -85,7 +92,7 @@ impl CheckoutRequest {
     }
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct OrderResponse {
     id: OrderId,
     user_id: String,
@@ -99,7 +106,7 @@ struct OrderResponse {
     created_at: Instant,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 struct ItemResponse {
     product_id: ProductId,
     sku: Sku,
@@ -178,6 +185,17 @@ fn payment_required() -> Problem {
     )
 }
 
+/// Turn a hold into an order.
+#[utoipa::path(
+    post,
+    path = "/api/checkout",
+    tag = "orders",
+    operation_id = "checkout",
+    request_body = CheckoutRequest,
+    responses((status = 201, description = "The order", body = OrderResponse), (status = 200, description = "The order that the hold became before", body = OrderResponse)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["not_yours", "payment_required", "provider_disabled", "not_found", "payment_in_progress", "reservation_cancelled", "reservation_expired", "quantity_mismatch", "total_mismatch", "price_missing", "mixed_currency", "insufficient_stock", "buyer_limit"]))),
+)]
 async fn checkout(
     caller: Caller,
     orders: web::Data<Orders>,
@@ -207,6 +225,17 @@ async fn checkout(
     Ok(response.insert_header((LOCATION, location)).json(OrderResponse::from(placed.order)))
 }
 
+/// One order.
+#[utoipa::path(
+    get,
+    path = "/api/orders/{id}",
+    tag = "orders",
+    operation_id = "readOrder",
+    params(("id" = OrderId, Path, description = "The order")),
+    responses((status = 200, description = "The order", body = OrderResponse)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["not_found"]))),
+)]
 async fn read(
     caller: Caller,
     orders: web::Data<Orders>,
@@ -224,10 +253,12 @@ fn viewer(caller: &Caller) -> Viewer {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct PlaceRequest {
+    #[schema(max_length = 254, format = Email)]
     email: Option<String>,
+    #[schema(value_type = Option<PaymentRequest>)]
     payment: Option<Object<PaymentRequest>>,
 }
 
@@ -243,6 +274,17 @@ impl From<PlaceError> for Problem {
     }
 }
 
+/// Order the whole cart, all or nothing.
+#[utoipa::path(
+    post,
+    path = "/api/orders",
+    tag = "orders",
+    operation_id = "placeOrder",
+    request_body = Option<PlaceRequest>,
+    responses((status = 201, description = "The order", body = OrderResponse), (status = 200, description = "The order that this request made before", body = OrderResponse)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden", "payment_required", "provider_disabled", "cart_empty", "cart_changed", "unknown_product", "insufficient_stock", "already_held", "buyer_limit", "sale_not_open", "sale_closed", "sale_paused", "payment_in_progress", "price_missing", "mixed_currency", "hold_churn"]))),
+)]
 async fn place(
     caller: Caller,
     orders: web::Data<Orders>,
@@ -267,15 +309,33 @@ async fn place(
     Ok(response.insert_header((LOCATION, location)).json(OrderResponse::from(placed.order)))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct ListQuery {
+    /// Those in this state.
+    #[param(pattern = "^(pending_payment|paid|fulfilled|cancelled|refunded)$")]
     status: Option<String>,
+    /// Those of this buyer. Service and admin.
     user_id: Option<UserId>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<i64>,
+    /// `next_cursor` of the page before.
     cursor: Option<OrderId>,
 }
 
+/// Own orders, the newest first; a merchant also sees those with own products, service and admin all.
+#[utoipa::path(
+    get,
+    path = "/api/orders",
+    tag = "orders",
+    operation_id = "listOrders",
+    params(ListQuery),
+    responses((status = 200, description = "A page", body = Page<OrderResponse>)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["not_yours"]))),
+)]
 async fn list(
     caller: Caller,
     orders: web::Data<Orders>,
@@ -299,7 +359,7 @@ async fn list(
     Ok(HttpResponse::Ok().json(Page { items, next_cursor: page.next_cursor }))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct Nothing {}
 
@@ -313,6 +373,18 @@ fn wrong_state(status: &str) -> Problem {
     Problem::conflict(code, detail)
 }
 
+/// Cancel an order that is not paid.
+#[utoipa::path(
+    post,
+    path = "/api/orders/{id}/cancel",
+    tag = "orders",
+    operation_id = "cancelOrder",
+    params(("id" = OrderId, Path, description = "The order")),
+    request_body = Option<Nothing>,
+    responses((status = 200, description = "The order", body = OrderResponse)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["not_found", "order_paid", "order_refunded", "payment_in_progress"]))),
+)]
 async fn cancel(
     caller: Caller,
     orders: web::Data<Orders>,
@@ -327,6 +399,18 @@ async fn cancel(
     }
 }
 
+/// Note that an order was delivered.
+#[utoipa::path(
+    post,
+    path = "/api/orders/{id}/fulfil",
+    tag = "orders",
+    operation_id = "fulfilOrder",
+    params(("id" = OrderId, Path, description = "The order")),
+    request_body = Option<Nothing>,
+    responses((status = 200, description = "The order", body = OrderResponse)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden", "not_found", "order_cancelled", "order_refunded", "payment_in_progress"]))),
+)]
 async fn fulfil(
     caller: Caller,
     orders: web::Data<Orders>,
@@ -343,13 +427,25 @@ async fn fulfil(
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RefundRequest {
     /// Whether the units are for sale again.
     restock: Option<bool>,
 }
 
+/// Refund an order: its units come back, and the buyer may buy as many again.
+#[utoipa::path(
+    post,
+    path = "/api/orders/{id}/refund",
+    tag = "orders",
+    operation_id = "refundOrder",
+    params(("id" = OrderId, Path, description = "The order")),
+    request_body = Option<RefundRequest>,
+    responses((status = 200, description = "The order, after stock and cap have changed", body = OrderResponse)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden", "not_found", "order_cancelled", "payment_in_progress"]))),
+)]
 async fn refund(
     caller: Caller,
     orders: web::Data<Orders>,

@@ -16,7 +16,7 @@ use crate::reservations::Reservations;
 use crate::stock::{Movements, Units};
 
 pub use checkout::{Checkout, CheckoutError, Placed, Which};
-pub use http::routes;
+pub use http::{Operations, routes};
 pub use place::{Place, PlaceError};
 pub use store::STATEMENTS;
 

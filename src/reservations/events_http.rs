@@ -25,6 +25,17 @@ struct Events {
     first: bool,
 }
 
+/// The stock of a SKU as server-sent events: now, and each time it changes.
+#[utoipa::path(
+    get,
+    path = "/api/inventory/{sku}/events",
+    tag = "reservations",
+    operation_id = "watchStock",
+    params(("sku" = Sku, Path, description = "The SKU")),
+    responses((status = 200, description = "Events `stock`, whose data is the stock; a comment every 15 s", content_type = "text/event-stream", body = String)),
+    security((), ("token" = [])),
+    extensions(("x-codes" = json!(["unknown_product", "not_found"]))),
+)]
 pub(super) async fn events(
     Visitor(caller): Visitor,
     reservations: web::Data<Reservations>,

@@ -20,6 +20,22 @@ use crate::reservations::{EndError, Hold, Item, Reservation, Reservations, Reser
 /// Most lines of one reservation.
 const MAX_LINES: usize = 20;
 
+/// The operations of these routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(
+    reserve,
+    read,
+    extend,
+    cancel,
+    checkout_cancel,
+    cancel_by_product,
+    list,
+    stock_by_id,
+    stock_by_sku,
+    super::events_http::events
+))]
+pub struct Operations;
+
 /// The routes of this feature.
 pub fn routes(config: &mut web::ServiceConfig) {
     config
@@ -41,23 +57,32 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(web::resource("/inventory/{sku}/events").route(web::get().to(events)));
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct LineRequest {
     sku: Option<Sku>,
     product_id: Option<ProductId>,
+    #[schema(default = 1)]
     quantity: Option<Quantity>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ReserveRequest {
     sku: Option<Sku>,
     product_id: Option<ProductId>,
+    #[schema(default = 1)]
     quantity: Option<Quantity>,
+    /// Several products, all or nothing, instead of one above.
+    #[schema(value_type = Option<Vec<LineRequest>>, min_items = 1, max_items = 20)]
     items: Option<Vec<Object<LineRequest>>>,
+    /// The buyer; service and admin must name one.
     user_id: Option<UserId>,
+    /// At most the hold time of the product.
+    #[schema(minimum = 1, maximum = 86400)]
     ttl_seconds: Option<i64>,
+    /// Where order mail goes.
+    #[schema(max_length = 254, format = Email)]
     email: Option<String>,
 }
 
@@ -122,13 +147,20 @@ async fn merged(
     Ok(merged)
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(super) struct ReservationResponse {
     reservation_id: ReservationId,
     user_id: UserId,
     items: Vec<Item>,
-    #[serde(flatten, skip_serializing_if = "Option::is_none")]
-    only: Option<Item>,
+    /// With one item also here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    product_id: Option<ProductId>,
+    /// With one item also here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sku: Option<Sku>,
+    /// With one item also here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    quantity: Option<Quantity>,
     status: Status,
     reason: Option<String>,
     expires_at: Instant,
@@ -140,11 +172,14 @@ pub(super) struct ReservationResponse {
 impl From<Reservation> for ReservationResponse {
     fn from(reservation: Reservation) -> Self {
         let left_ms = (reservation.expires_at.as_ms() - reservation.read_at.as_ms()).max(0);
+        let only = if let [only] = reservation.items.as_slice() { Some(only) } else { None };
         let runs = matches!(reservation.status, Status::Held | Status::Confirming);
         Self {
             reservation_id: reservation.id,
             user_id: reservation.user,
-            only: if let [only] = reservation.items.as_slice() { Some(only.clone()) } else { None },
+            product_id: only.map(|only| only.product_id),
+            sku: only.map(|only| only.sku.clone()),
+            quantity: only.map(|only| only.quantity),
             items: reservation.items,
             status: reservation.status,
             reason: reservation.reason,
@@ -208,6 +243,17 @@ impl From<EndError> for Problem {
     }
 }
 
+/// Hold units for a buyer for a while.
+#[utoipa::path(
+    post,
+    path = "/api/reserve",
+    tag = "reservations",
+    operation_id = "reserve",
+    request_body = ReserveRequest,
+    responses((status = 201, description = "The hold", body = ReservationResponse), (status = 200, description = "The hold that stood", body = ReservationResponse)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["not_yours", "unknown_product", "insufficient_stock", "already_held", "buyer_limit", "sale_not_open", "sale_closed", "sale_paused", "hold_churn"]))),
+)]
 async fn reserve(
     caller: Caller,
     reservations: web::Data<Reservations>,
@@ -228,6 +274,17 @@ async fn reserve(
         .json(ReservationResponse::from(held.reservation)))
 }
 
+/// One reservation.
+#[utoipa::path(
+    get,
+    path = "/api/reservations/{id}",
+    tag = "reservations",
+    operation_id = "readReservation",
+    params(("id" = ReservationId, Path, description = "The reservation")),
+    responses((status = 200, description = "The reservation", body = ReservationResponse)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["not_found"]))),
+)]
 async fn read(
     caller: Caller,
     reservations: web::Data<Reservations>,
@@ -237,12 +294,25 @@ async fn read(
     Ok(HttpResponse::Ok().json(ReservationResponse::from(found)))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ExtendRequest {
+    #[schema(minimum = 1, maximum = 86400)]
     seconds: i64,
 }
 
+/// Add seconds to the deadline of a hold.
+#[utoipa::path(
+    post,
+    path = "/api/reservations/{id}/extend",
+    tag = "reservations",
+    operation_id = "extendReservation",
+    params(("id" = ReservationId, Path, description = "The reservation")),
+    request_body = ExtendRequest,
+    responses((status = 200, description = "The hold with its new deadline", body = ReservationResponse)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["not_found", "payment_in_progress", "already_confirmed", "reservation_cancelled", "reservation_expired", "extension_limit"]))),
+)]
 async fn extend(
     caller: Caller,
     reservations: web::Data<Reservations>,
@@ -255,6 +325,17 @@ async fn extend(
     Ok(HttpResponse::Ok().json(ReservationResponse::from(extended)))
 }
 
+/// End a hold. Repeating it gives the same.
+#[utoipa::path(
+    delete,
+    path = "/api/reservations/{id}",
+    tag = "reservations",
+    operation_id = "cancelReservation",
+    params(("id" = ReservationId, Path, description = "The reservation")),
+    responses((status = 200, description = "The ended reservation", body = ReservationResponse)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["not_found", "payment_in_progress", "already_confirmed", "reservation_expired"]))),
+)]
 async fn cancel(
     caller: Caller,
     reservations: web::Data<Reservations>,
@@ -264,12 +345,23 @@ async fn cancel(
     Ok(HttpResponse::Ok().json(ReservationResponse::from(ended)))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct CancelRequest {
     reservation_id: ReservationId,
 }
 
+/// End a hold. Repeating it gives the same.
+#[utoipa::path(
+    post,
+    path = "/api/checkout/cancel",
+    tag = "reservations",
+    operation_id = "cancelCheckout",
+    request_body = CancelRequest,
+    responses((status = 200, description = "The ended reservation", body = ReservationResponse)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["not_found", "payment_in_progress", "already_confirmed", "reservation_expired"]))),
+)]
 async fn checkout_cancel(
     caller: Caller,
     reservations: web::Data<Reservations>,
@@ -279,6 +371,17 @@ async fn checkout_cancel(
     Ok(HttpResponse::Ok().json(ReservationResponse::from(ended)))
 }
 
+/// End the hold that a buyer has of a product.
+#[utoipa::path(
+    delete,
+    path = "/api/reserve/{user_id}/{product_id}",
+    tag = "reservations",
+    operation_id = "cancelReservationOfProduct",
+    params(("user_id" = UserId, Path, description = "The buyer"), ("product_id" = ProductId, Path, description = "The number of the product")),
+    responses((status = 200, description = "The ended reservation", body = ReservationResponse)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["not_found", "payment_in_progress", "already_confirmed", "reservation_expired", "not_yours"]))),
+)]
 async fn cancel_by_product(
     caller: Caller,
     reservations: web::Data<Reservations>,
@@ -289,11 +392,17 @@ async fn cancel_by_product(
     Ok(HttpResponse::Ok().json(ReservationResponse::from(ended)))
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct ListQuery {
+    /// `all` adds those that have ended.
+    #[param(pattern = "^all$")]
     status: Option<String>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<usize>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
@@ -339,6 +448,17 @@ fn parse_cursor(cursor: &str) -> Result<Cursor, Problem> {
     parse().ok_or_else(|| Problem::invalid_field("cursor", "use `next_cursor` of the page before"))
 }
 
+/// The live holds of a buyer, with `status=all` those that have ended too.
+#[utoipa::path(
+    get,
+    path = "/api/users/{user_id}/reservations",
+    tag = "reservations",
+    operation_id = "listReservations",
+    params(("user_id" = UserId, Path, description = "The buyer"), ListQuery),
+    responses((status = 200, description = "A page", body = Page<ReservationResponse>)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["not_yours", "not_found"]))),
+)]
 async fn list(
     caller: Caller,
     reservations: web::Data<Reservations>,
@@ -383,6 +503,17 @@ fn responses(page: Page<Reservation>) -> Page<ReservationResponse> {
     Page { items: page.items.into_iter().map(Into::into).collect(), next_cursor: page.next_cursor }
 }
 
+/// The stock of a product, a moment old at most.
+#[utoipa::path(
+    get,
+    path = "/api/products/{id}/status",
+    tag = "reservations",
+    operation_id = "readStockOfProduct",
+    params(("id" = ProductId, Path, description = "The number of the product")),
+    responses((status = 200, description = "The stock", body = crate::reservations::Stock)),
+    security((), ("token" = [])),
+    extensions(("x-codes" = json!(["unknown_product", "not_found"]))),
+)]
 async fn stock_by_id(
     Visitor(caller): Visitor,
     reservations: web::Data<Reservations>,
@@ -391,6 +522,17 @@ async fn stock_by_id(
     stock(caller, &reservations, SkuOrId::Id(id)).await
 }
 
+/// The stock of a SKU, a moment old at most.
+#[utoipa::path(
+    get,
+    path = "/api/inventory/{sku}",
+    tag = "reservations",
+    operation_id = "readStock",
+    params(("sku" = Sku, Path, description = "The SKU")),
+    responses((status = 200, description = "The stock", body = crate::reservations::Stock)),
+    security((), ("token" = [])),
+    extensions(("x-codes" = json!(["unknown_product", "not_found"]))),
+)]
 async fn stock_by_sku(
     Visitor(caller): Visitor,
     reservations: web::Data<Reservations>,

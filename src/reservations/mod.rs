@@ -51,7 +51,7 @@ pub use confirm::{
     DecidedLine, Decision, Outcome as DecisionOutcome, PinError, Pinned, PinnedLine,
 };
 pub use events::Watching;
-pub use http::routes;
+pub use http::{Operations, routes};
 pub use ledger::Audit;
 pub use movements::Grab;
 pub use query::{Item, Reservation, Status};

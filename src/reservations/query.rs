@@ -9,7 +9,7 @@ use crate::reservations::record::{Lines, Record, State};
 use crate::reservations::{Reservations, store};
 
 /// Where a reservation stands, in the words of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Its units are kept for its buyer.
@@ -25,7 +25,7 @@ pub enum Status {
 }
 
 /// One product of a reservation.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
 pub struct Item {
     /// Which product.
     pub product_id: ProductId,

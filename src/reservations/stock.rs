@@ -18,7 +18,7 @@ use crate::reservations::ledger::Audit;
 const KEPT: u64 = 10_000;
 
 /// Stock as the API shows it; always `total = available + reserved + sold`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 pub struct Stock {
     /// Of which product.
     pub product_id: ProductId,

@@ -18,6 +18,11 @@ const MOST: i64 = 200;
 /// Longest note, in characters.
 const NOTE: usize = 500;
 
+/// The operations of these routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(create, list))]
+pub struct Operations;
+
 /// The routes of this feature.
 pub fn routes(config: &mut web::ServiceConfig) {
     let stock = web::resource("/stock").route(web::get().to(list)).route(web::post().to(create));
@@ -46,8 +51,9 @@ impl From<MoveError> for Problem {
 }
 
 /// What its owner may do to stock by hand.
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "String")]
+#[schema(rename_all = "UPPERCASE")]
 enum Direction {
     In,
     Out,
@@ -65,23 +71,32 @@ impl TryFrom<String> for Direction {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct MovementRequest {
     product_id: ProductId,
     movement_type: Direction,
     quantity: Quantity,
+    #[schema(min_length = 1, max_length = 500)]
     note: Option<String>,
+    #[schema(minimum = 1, maximum = 281474976710655i64)]
     supplier_id: Option<i64>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct ListQuery {
+    /// Those of this product.
     product_id: Option<ProductId>,
+    /// Not before.
     from: Option<Instant>,
+    /// Before.
     to: Option<Instant>,
+    /// How many at most.
+    #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<i64>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
@@ -90,6 +105,17 @@ fn owner(caller: &Caller) -> Option<String> {
     (caller.role != Role::Admin).then(|| caller.sub.to_string())
 }
 
+/// Bring goods in, or take out what is neither held nor sold.
+#[utoipa::path(
+    post,
+    path = "/api/stock",
+    tag = "stock",
+    operation_id = "moveStock",
+    request_body = MovementRequest,
+    responses((status = 201, description = "The movement, after stock has changed", body = crate::stock::Movement)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden", "unknown_product", "insufficient_stock"]))),
+)]
 async fn create(
     request: HttpRequest,
     Merchant(caller): Merchant,
@@ -113,6 +139,17 @@ async fn create(
     Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(moved))
 }
 
+/// Movements of own products, the newest first; all for an admin.
+#[utoipa::path(
+    get,
+    path = "/api/stock",
+    tag = "stock",
+    operation_id = "listMovements",
+    params(ListQuery),
+    responses((status = 200, description = "A page", body = Page<crate::stock::Movement>)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden", "unknown_product"]))),
+)]
 async fn list(
     Merchant(caller): Merchant,
     movements: web::Data<Movements>,

@@ -21,7 +21,7 @@ use crate::platform::tasks::jittered;
 use crate::platform::{Db, Fault, Outcome, Tasks, fault_point};
 use crate::reservations::{Reservations, Short};
 
-pub use http::routes;
+pub use http::{Operations, routes};
 pub use store::STATEMENTS;
 
 /// The pause before something is asked again.
@@ -30,7 +30,7 @@ const PAUSE: Duration = Duration::from_millis(10);
 const MARGIN: Duration = Duration::from_millis(100);
 
 /// A change of the stock on hand, as the API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Movement {
     /// Its number; later movements of a product have greater ones.
     pub id: i64,

@@ -15,6 +15,11 @@ use crate::suppliers::{Details, Suppliers, Whose};
 const LIMIT: i64 = 50;
 const MOST: i64 = 200;
 
+/// The operations of these routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(list, create, read, replace, delete))]
+pub struct Operations;
+
 /// The routes of this feature.
 pub fn routes(config: &mut web::ServiceConfig) {
     let list = web::resource("/suppliers").route(web::get().to(list)).route(web::post().to(create));
@@ -25,12 +30,16 @@ pub fn routes(config: &mut web::ServiceConfig) {
     config.service(list).service(item);
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct SupplierRequest {
+    #[schema(min_length = 1, max_length = 200, example = "Northern Parts")]
     name: String,
+    #[schema(max_length = 254, format = Email)]
     email: Option<String>,
+    #[schema(min_length = 1, max_length = 50)]
     phone: Option<String>,
+    #[schema(min_length = 1, max_length = 500)]
     address: Option<String>,
 }
 
@@ -52,10 +61,14 @@ impl SupplierRequest {
     }
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
 #[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
 struct PageQuery {
+    /// How many at most.
+    #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<i64>,
+    /// `next_cursor` of the page before.
     cursor: Option<String>,
 }
 
@@ -68,6 +81,17 @@ fn number(id: i64) -> Result<i64, Problem> {
     if (1..1 << 48).contains(&id) { Ok(id) } else { Err(Problem::not_found()) }
 }
 
+/// Own suppliers; all for an admin.
+#[utoipa::path(
+    get,
+    path = "/api/suppliers",
+    tag = "stock",
+    operation_id = "listSuppliers",
+    params(PageQuery),
+    responses((status = 200, description = "A page", body = Page<crate::suppliers::Supplier>)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden"]))),
+)]
 async fn list(
     Merchant(caller): Merchant,
     suppliers: web::Data<Suppliers>,
@@ -88,6 +112,17 @@ async fn list(
     Ok(HttpResponse::Ok().json(page))
 }
 
+/// Note a supplier.
+#[utoipa::path(
+    post,
+    path = "/api/suppliers",
+    tag = "stock",
+    operation_id = "createSupplier",
+    request_body = SupplierRequest,
+    responses((status = 201, description = "The supplier", body = crate::suppliers::Supplier)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden"]))),
+)]
 async fn create(
     request: HttpRequest,
     Merchant(caller): Merchant,
@@ -100,6 +135,17 @@ async fn create(
     Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(created))
 }
 
+/// One supplier.
+#[utoipa::path(
+    get,
+    path = "/api/suppliers/{id}",
+    tag = "stock",
+    operation_id = "readSupplier",
+    params(("id" = i64, Path, description = "The number of the supplier", minimum = 1, maximum = 281474976710655i64)),
+    responses((status = 200, description = "The supplier", body = crate::suppliers::Supplier)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden", "not_found"]))),
+)]
 async fn read(
     Merchant(caller): Merchant,
     suppliers: web::Data<Suppliers>,
@@ -109,6 +155,18 @@ async fn read(
     Ok(HttpResponse::Ok().json(found.ok_or_else(Problem::not_found)?))
 }
 
+/// Change a supplier.
+#[utoipa::path(
+    put,
+    path = "/api/suppliers/{id}",
+    tag = "stock",
+    operation_id = "replaceSupplier",
+    params(("id" = i64, Path, description = "The number of the supplier", minimum = 1, maximum = 281474976710655i64)),
+    request_body = SupplierRequest,
+    responses((status = 200, description = "The supplier as it is now", body = crate::suppliers::Supplier)),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden", "not_found"]))),
+)]
 async fn replace(
     Merchant(caller): Merchant,
     suppliers: web::Data<Suppliers>,
@@ -119,6 +177,17 @@ async fn replace(
     Ok(HttpResponse::Ok().json(changed.ok_or_else(Problem::not_found)?))
 }
 
+/// Forget a supplier. Movements keep its number.
+#[utoipa::path(
+    delete,
+    path = "/api/suppliers/{id}",
+    tag = "stock",
+    operation_id = "deleteSupplier",
+    params(("id" = i64, Path, description = "The number of the supplier", minimum = 1, maximum = 281474976710655i64)),
+    responses((status = 204, description = "It is gone")),
+    security(("token" = [])),
+    extensions(("x-codes" = json!(["forbidden", "not_found"]))),
+)]
 async fn delete(
     Merchant(caller): Merchant,
     suppliers: web::Data<Suppliers>,

@@ -7,11 +7,11 @@ use serde::Serialize;
 
 use crate::platform::{Db, Fault};
 
-pub use http::routes;
+pub use http::{Operations, routes};
 pub use store::STATEMENTS;
 
 /// A supplier as the API shows it.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Supplier {
     /// Its number.
     pub id: i64,
@@ -21,7 +21,7 @@ pub struct Supplier {
 }
 
 /// What an owner says of a supplier.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Details {
     /// What it is called.
     pub name: String,

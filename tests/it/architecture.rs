@@ -19,7 +19,7 @@ const FLOORS: [&str; 12] = [
     "app",
 ];
 
-fn sources(below: &Path) -> Vec<(PathBuf, String)> {
+pub fn sources(below: &Path) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for entry in fs::read_dir(below).unwrap().flatten() {
         let path = entry.path();

@@ -23,6 +23,7 @@ mod idempotency;
 mod limit;
 mod limits;
 mod looking;
+mod openapi;
 mod orders;
 mod process;
 mod products;

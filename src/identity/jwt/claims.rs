@@ -13,7 +13,7 @@ use crate::kernel::UserId;
 use super::SignError;
 
 /// What a caller may do, roughly.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Own cart, reservations and orders.

@@ -18,6 +18,13 @@ pub struct Code {
     pub text: &'static str,
 }
 
+impl Code {
+    /// `sold_out` reads "Sold out".
+    pub fn title(&self) -> String {
+        title(self.code)
+    }
+}
+
 const fn code(status: u16, code: &'static str, text: &'static str) -> Code {
     Code { code, status, text }
 }
@@ -175,11 +182,26 @@ pub const CODES: &[Code] = &[
     ),
 ];
 
+/// The operations of these routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(page))]
+pub struct Operations;
+
 /// The pages.
 pub fn routes(config: &mut web::ServiceConfig) {
     config.service(web::resource("/problems/{code}").route(web::get().to(page)));
 }
 
+/// What a problem code means, for people.
+#[utoipa::path(
+    get,
+    path = "/problems/{code}",
+    tag = "service",
+    operation_id = "readProblem",
+    params(("code" = String, Path, description = "The code")),
+    responses((status = 200, description = "A page", content_type = "text/html", body = String)),
+    extensions(("x-codes" = json!(["not_found"]))),
+)]
 async fn page(path: web::Path<String>) -> Result<HttpResponse, Problem> {
     let code = CODES.iter().find(|code| code.code == *path).ok_or_else(Problem::not_found)?;
     let reason =

@@ -24,7 +24,7 @@ use crate::platform::metrics as names;
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Second names of routes, and the first names they stand for.
-const ALIASES: [(&str, &str); 4] = [
+pub const ALIASES: [(&str, &str); 4] = [
     ("/inventory/reserve", "/reserve"),
     ("/checkout/confirm", "/checkout"),
     ("/register", "/auth/register"),

@@ -13,7 +13,7 @@ pub struct Readiness {
 }
 
 /// One part.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
 pub struct Part {
     /// Whether it can do its work.
     pub ready: bool,
@@ -34,17 +34,38 @@ impl Readiness {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, utoipa::ToSchema)]
+struct Health {
+    status: &'static str,
+    version: &'static str,
+}
+
+#[derive(Serialize, utoipa::ToSchema)]
 struct Report {
     status: &'static str,
     parts: BTreeMap<&'static str, Part>,
 }
 
+/// Whether the process answers.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    tag = "service",
+    operation_id = "healthz",
+    responses((status = 200, description = "It does", body = Health)),
+)]
 async fn healthz() -> HttpResponse {
-    HttpResponse::Ok()
-        .json(serde_json::json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+    HttpResponse::Ok().json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
+/// Whether each part can do its work.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    tag = "service",
+    operation_id = "readyz",
+    responses((status = 200, description = "All can", body = Report), (status = 503, description = "Some cannot", body = Report)),
+)]
 async fn readyz(readiness: web::Data<Readiness>) -> HttpResponse {
     let parts = readiness.report();
     if parts.values().all(|part| part.ready) {
@@ -55,6 +76,11 @@ async fn readyz(readiness: web::Data<Readiness>) -> HttpResponse {
             .json(Report { status: "not_ready", parts })
     }
 }
+
+/// The operations of these routes.
+#[derive(utoipa::OpenApi)]
+#[openapi(paths(healthz, readyz))]
+pub struct Operations;
 
 /// Both probes.
 pub fn routes(config: &mut web::ServiceConfig) {
