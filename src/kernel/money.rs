@@ -109,9 +109,24 @@ impl Serialize for Money {
 }
 
 /// An amount as a request writes it, a decimal string or a JSON number, before its currency is known.
-#[derive(Clone, Debug, PartialEq, Eq, utoipa::ToSchema)]
-#[schema(value_type = String, pattern = r"^[0-9]{1,16}(\.[0-9]+)?$", example = "1999.98")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Amount(String);
+
+impl utoipa::ToSchema for Amount {}
+
+impl utoipa::PartialSchema for Amount {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        use utoipa::openapi::schema::{ObjectBuilder, SchemaType, Type};
+        let text = "A decimal amount with at most the decimals of its currency; its digits are read, never a float.";
+        ObjectBuilder::new()
+            .schema_type(SchemaType::from_iter([Type::String, Type::Number]))
+            .description(Some(text))
+            .pattern(Some(r"^[0-9]{1,16}(\.[0-9]+)?$"))
+            .minimum(Some(0))
+            .examples(["1999.98"])
+            .into()
+    }
+}
 
 impl Amount {
     /// The amount in `currency`; refuses more decimals than the currency has, a sign, and anything too large.

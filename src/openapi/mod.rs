@@ -26,6 +26,20 @@ const TAGS: [(&str, &str); 7] = [
     ("service", "The service itself"),
 ];
 
+/// Which member of the answer of one operation is the `id` that others take.
+const LINKS: [(&str, &str, &[&str]); 6] = [
+    (
+        "createProduct",
+        "id",
+        &["readProduct", "replaceProduct", "patchProduct", "deleteProduct", "readStockOfProduct"],
+    ),
+    ("createSupplier", "id", &["readSupplier", "replaceSupplier", "deleteSupplier"]),
+    ("reserve", "reservation_id", &["readReservation", "extendReservation", "cancelReservation"]),
+    ("addToCart", "items/0/id", &["setCartLine", "removeCartLine"]),
+    ("checkout", "id", &["readOrder", "cancelOrder", "fulfilOrder", "refundOrder"]),
+    ("placeOrder", "id", &["readOrder", "cancelOrder", "fulfilOrder", "refundOrder"]),
+];
+
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
 
 #[derive(OpenApi)]
@@ -163,6 +177,14 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         match operation["parameters"].as_array_mut() {
             Some(parameters) => parameters.push(key),
             None => operation["parameters"] = json!([key]),
+        }
+    }
+    let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
+    for (_, member, others) in LINKS.iter().filter(|(from, ..)| *from == id) {
+        for other in *others {
+            operation["responses"]["201"]["links"][*other] = json!({
+                "operationId": other, "parameters": { "id": format!("$response.body#/{member}") }
+            });
         }
     }
     for code in CODES.iter().filter(|known| codes.iter().any(|code| code == known.code)) {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use xtask::process::on_path;
+use xtask::servers::install;
 
 use crate::cargo;
 use crate::interrupt::Interrupt;
@@ -22,8 +23,9 @@ pub(crate) struct Newman {
 impl Newman {
     /// Installs it below `folder`, unless exactly this is there.
     pub(crate) fn install(folder: &Path, interrupt: &Interrupt) -> Result<Self> {
-        let missing = "newman needs node and npm; install nodejs and npm (apt-get, brew)";
-        let (node, npm) = on_path("node").zip(on_path("npm")).context(missing)?;
+        let programs = || on_path("node").zip(on_path("npm"));
+        install::ensure_tools(programs().is_some(), &["nodejs", "npm"])?;
+        let (node, npm) = programs().context("newman needs node and npm")?;
         let script = folder.join("node_modules/newman/bin/newman.js");
         let installed = folder.join("installed.json");
         if !script.is_file() || !fs::read_to_string(&installed).is_ok_and(|text| text == LOCK) {

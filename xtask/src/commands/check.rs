@@ -11,14 +11,24 @@ use crate::cargo;
 use crate::interrupt::Interrupt;
 use crate::newman::Newman;
 use crate::progress::step;
+use crate::schemathesis::Schemathesis;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::stores::Stores;
 
+/// Who asks thousands of questions would only be told to come again later.
+const UNLIMITED: [&str; 5] = [
+    "HOLDFAST__RATE_LIMIT__MAX_REQUESTS",
+    "HOLDFAST__RATE_LIMIT__ANONYMOUS_PER_MINUTE",
+    "HOLDFAST__RATE_LIMIT__REGISTER_PER_MINUTE",
+    "HOLDFAST__RATE_LIMIT__LOGIN_PER_MINUTE",
+    "HOLDFAST__RATE_LIMIT__ACCOUNT_PER_MINUTE",
+];
 const COLLECTION: &str = "postman/holdfast.postman_collection.json";
 
 /// Checks everything but the tests: formatting, lints, documentation, the compose file, that no
-/// fault point is released, and the Postman collection, twice, on a service of its own.
+/// fault point is released, the Postman collection, twice, and that the service answers what its
+/// OpenAPI document says to thousands of questions made up from it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Leaves out the checks that need a browser
@@ -40,7 +50,9 @@ pub(crate) fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<ExitCo
     })?;
     step("the compose file", || cargo(&["test", "-q", "-p", "xtask", "--test", "compose"]))?;
     step("that no fault point is released", || fault_points::prove(interrupt))?;
-    step("the Postman collection, twice", || postman(interrupt))?;
+    let binary = cargo::release_binary(interrupt)?;
+    step("the Postman collection, twice", || postman(&binary, interrupt))?;
+    step("the OpenAPI document, by questions", || questions(&binary, interrupt))?;
     if !arguments.no_browser {
         eprintln!("xtask: there are no checks in a browser yet");
     }
@@ -48,18 +60,45 @@ pub(crate) fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
-fn postman(interrupt: &Interrupt) -> Result<()> {
+fn postman(binary: &Path, interrupt: &Interrupt) -> Result<()> {
     let workspace = cargo::workspace()?;
     let newman = Newman::install(&cargo::target()?.join("newman"), interrupt)?;
+    on_a_service(binary, &[], interrupt, |service, authority| {
+        collection_twice(service, &newman, &workspace, authority, interrupt)
+    })
+}
+
+/// Each role is told other things.
+fn questions(binary: &Path, interrupt: &Interrupt) -> Result<()> {
+    let schemathesis = Schemathesis::install(&cargo::target()?.join("schemathesis"), interrupt)?;
+    on_a_service(binary, &UNLIMITED, interrupt, |service, authority| {
+        for role in ["admin", "merchant", "customer"] {
+            let token = service.token(role, "asker")?;
+            let asked = schemathesis.run(&format!("http://{authority}"), &token, interrupt);
+            asked.with_context(|| format!("as {role}"))?;
+        }
+        Ok(())
+    })
+}
+
+/// Runs `work` on a service with stores of its own and these settings.
+fn on_a_service(
+    binary: &Path,
+    more: &[&str],
+    interrupt: &Interrupt,
+    work: impl FnOnce(&Service, &str) -> Result<()>,
+) -> Result<()> {
     install::ensure()?;
-    let binary = cargo::release_binary(interrupt)?;
     let stores = Stores::temporary()?;
     let port = free_port()?;
-    let settings = Settings::new(&workspace, &stores, port, &random_hex(32)?)?;
+    let mut settings = Settings::new(&cargo::workspace()?, &stores, port, &random_hex(32)?)?;
+    for name in more {
+        settings.set(name, "0");
+    }
     let authority = format!("127.0.0.1:{port}");
-    let mut service = Service::start(&binary, &settings, &authority)?;
+    let mut service = Service::start(binary, &settings, &authority)?;
     service.await_ready(interrupt)?;
-    let outcome = collection_twice(&service, &newman, &workspace, &authority, interrupt);
+    let outcome = work(&service, &authority);
     service.stop()?;
     outcome
 }

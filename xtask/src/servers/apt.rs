@@ -19,8 +19,8 @@ const NO_CLUSTER: &str = "/etc/postgresql-common/createcluster.d/holdfast.conf";
 const NO_CLUSTER_TEXT: &str = "# By cargo xtask, while it installs.\ncreate_main_cluster = false\n";
 
 /// Runs `apt-get`, which prints what it does.
-pub(super) fn install(apt_get: &Path) -> Result<()> {
-    println!("xtask: installing {} (nothing is started)", PACKAGES.join(" and "));
+pub(super) fn install(apt_get: &Path, packages: &[&str]) -> Result<()> {
+    println!("xtask: installing {} (nothing is started)", packages.join(" and "));
     let started = Instant::now();
     let _no_services = Leaflet::put(NO_SERVICES, NO_SERVICES_TEXT, 0o755)?;
     let _no_cluster = Leaflet::put(NO_CLUSTER, NO_CLUSTER_TEXT, 0o644)?;
@@ -28,7 +28,7 @@ pub(super) fn install(apt_get: &Path) -> Result<()> {
     // A fresh machine may be installing its own updates at this moment.
     let mut arguments = vec!["-o", "DPkg::Lock::Timeout=120", "install", "-q", "-y"];
     arguments.push("--no-install-recommends");
-    arguments.extend(PACKAGES);
+    arguments.extend(packages);
     run(apt_get, &arguments)?;
     println!("xtask: installed in {:.1} s", started.elapsed().as_secs_f32());
     Ok(())

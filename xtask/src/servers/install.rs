@@ -43,10 +43,22 @@ pub fn ensure() -> Result<Programs> {
             apt::PACKAGES.join(" ")
         );
     }
-    apt::install(&apt_get)?;
+    apt::install(&apt_get, &apt::PACKAGES)?;
     match find()? {
         Some(programs) => Ok(programs),
         None => bail!("the packages are installed, yet redis-server or initdb is not to be found"),
+    }
+}
+
+/// Installs what a check of ours runs besides, unless it is there; packages by their names in Debian.
+pub fn ensure_tools(present: bool, packages: &[&str]) -> Result<()> {
+    if present {
+        return Ok(());
+    }
+    let names = packages.join(" ");
+    match on_path("apt-get") {
+        Some(apt_get) if rustix::process::geteuid().is_root() => apt::install(&apt_get, packages),
+        _ => bail!("a tool is missing; install: {names} (apt-get, brew)"),
     }
 }
 
