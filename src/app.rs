@@ -210,7 +210,7 @@ impl Handles {
         let movements =
             Movements::new(reservations.clone(), pools.requests.clone(), tasks.clone(), deadline);
         let carts = Carts::new(pools.requests.clone(), reservations.clone());
-        let tokens = Tokens::new(&settings.auth);
+        let tokens = Tokens::new(&settings.auth)?;
         Ok(Self {
             accounts: Accounts::new(
                 pools.requests.clone(),

@@ -44,7 +44,7 @@ pub async fn run(
         .map_err(|(field, message)| anyhow::anyhow!("--{field}: {message}"))?;
     let clock = Clock::System;
     let db = Db::new(&settings.database, &clock).context("the setting database.url")?;
-    let tokens = Tokens::new(&settings.auth);
+    let tokens = Tokens::new(&settings.auth)?;
     let patience = settings.server.request_deadline;
     let accounts = Accounts::new(db, tokens, clock, &settings.auth, Tasks::new(), patience);
     let account = accounts.create(&new).await?;

@@ -50,7 +50,7 @@ pub fn run(
 }
 
 fn sign(args: &TokenArgs, options: &LoadOptions, now: Timestamp) -> anyhow::Result<String> {
-    let tokens = Tokens::new(&Settings::load_auth(options)?);
+    let tokens = Tokens::new(&Settings::load_auth(options)?)?;
     let email = args.email.as_deref();
     tokens.sign(&args.sub, args.role, email, args.ttl, now).context("no token was signed")
 }
@@ -92,7 +92,7 @@ mod tests {
         let said = token("24h", "--role service --sub shop-1 --ttl 2h --email a@b.example");
         let said = said.unwrap();
         let line = said.strip_suffix('\n').unwrap().lines().last().unwrap();
-        let tokens = Tokens::new(&Settings::load_auth(&options("24h")).unwrap());
+        let tokens = Tokens::new(&Settings::load_auth(&options("24h")).unwrap()).unwrap();
         let now = Timestamp::from_second(1_800_000_000 + 7199).unwrap();
         let claims = tokens.verify(line, now).unwrap();
         assert_eq!((claims.role, claims.sub.as_str()), (Role::Service, "shop-1"));

@@ -22,6 +22,14 @@ pub struct AuthSettings {
     /// The secret before this one: still verifies while it is being replaced, never signs.
     #[serde(deserialize_with = "secret::optional", serialize_with = "secret::mask_optional")]
     pub previous_jwt_secret: Option<SecretString>,
+    /// File of the public keys of an outside identity provider: PEM, or a JWKS; "" means none.
+    pub outside_keys: String,
+    /// The `iss` of its tokens.
+    pub outside_issuer: String,
+    /// The `aud` of its tokens.
+    pub outside_audience: String,
+    /// The roles that its tokens may carry.
+    pub outside_roles: Vec<String>,
     /// How far the clocks of issuer and service may be apart.
     #[serde(with = "humantime_serde")]
     pub leeway: Duration,
@@ -47,6 +55,7 @@ impl AuthSettings {
             found.require(sane, path, "must be 1 to 255 printable characters without space");
         }
         self.check_secrets(found);
+        self.check_outside(found);
         found.require(
             (Duration::from_secs(1)..=LONGEST_LIFETIME).contains(&self.access_lifetime),
             "auth.access_lifetime",
@@ -63,6 +72,25 @@ impl AuthSettings {
             "auth.max_token_lifetime",
             "must be 1s to 366 days",
         );
+    }
+
+    fn check_outside(&self, found: &mut Findings) {
+        const ROLES: [&str; 4] = ["customer", "merchant", "admin", "service"];
+        let known = self.outside_roles.iter().all(|role| ROLES.contains(&role.as_str()));
+        found.require(known, "auth.outside_roles", "must be of customer, merchant, admin, service");
+        if self.outside_keys.is_empty() {
+            return;
+        }
+        for (path, text) in [
+            ("auth.outside_issuer", &self.outside_issuer),
+            ("auth.outside_audience", &self.outside_audience),
+        ] {
+            let sane =
+                (1..=255).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+            found.require(sane, path, "must be 1 to 255 printable characters without space");
+        }
+        let own = self.outside_issuer != self.issuer;
+        found.require(own, "auth.outside_issuer", "must not be auth.issuer");
     }
 
     fn check_secrets(&self, found: &mut Findings) {

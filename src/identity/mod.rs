@@ -6,4 +6,4 @@ mod http;
 mod jwt;
 
 pub use http::{Authenticator, Caller, Merchant, Visitor, caller_of, subject_of};
-pub use jwt::{Claims, InvalidToken, Role, SignError, Tokens, UnknownRole};
+pub use jwt::{Claims, InvalidToken, KeysError, Role, SignError, Tokens, UnknownRole};

@@ -197,7 +197,7 @@ pub struct Api {
 impl Api {
     pub fn new(url: String, settings: &Settings) -> Self {
         let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
-        Self { url, client, tokens: Tokens::new(&settings.auth) }
+        Self { url, client, tokens: Tokens::new(&settings.auth).unwrap() }
     }
 
     pub fn token(&self, role: Role, sub: &str) -> String {

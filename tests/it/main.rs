@@ -20,6 +20,7 @@ mod faults_redis;
 mod faults_saga;
 mod faults_startup;
 mod idempotency;
+mod keys;
 mod limit;
 mod limits;
 mod looking;

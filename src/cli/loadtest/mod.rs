@@ -173,7 +173,7 @@ impl LoadtestArgs {
         let settings = Settings::load_auth(options).context("without --token one is signed")?;
         let subject: UserId = "loadtest".parse().map_err(anyhow::Error::msg)?;
         let lifetime = self.duration + PREPARING + TOKEN_SPARE;
-        let token = Tokens::new(&settings)
+        let token = Tokens::new(&settings)?
             .sign(&subject, Role::Service, None, lifetime, clock.now())
             .context("no token was signed")?;
         Ok(token)

@@ -85,10 +85,11 @@ const LONGEST_ID: usize = 128;
 const LONGEST_EMAIL: usize = 254;
 
 impl Rules {
-    pub(super) fn new(settings: &AuthSettings) -> Rules {
+    /// The rules of settings for tokens of this issuer.
+    pub(super) fn of(settings: &AuthSettings, issuer: &str, audience: &str) -> Rules {
         Rules {
-            issuer: settings.issuer.clone(),
-            audience: settings.audience.clone(),
+            issuer: issuer.to_owned(),
+            audience: audience.to_owned(),
             leeway_s: whole_seconds(settings.leeway),
             max_lifetime_s: whole_seconds(settings.max_token_lifetime),
         }
@@ -114,6 +115,11 @@ impl Rules {
         }
         let Payload { sub, role, email, jti, iat, exp, .. } = payload;
         Ok(Claims { sub, role, email, jti, iat, exp })
+    }
+
+    /// Whether a token that expires at this second is believed no longer.
+    pub(super) fn is_over(&self, exp: i64, now: Timestamp) -> bool {
+        now.as_second() >= exp.saturating_add(self.leeway_s)
     }
 
     fn check_times(&self, payload: &Payload, now_s: i64) -> Result<(), Flaw> {

@@ -22,6 +22,10 @@ pub(super) fn settings(secret: &str, previous: Option<&str>) -> AuthSettings {
         audience: "shop".into(),
         jwt_secret: secret.into(),
         previous_jwt_secret: previous.map(Into::into),
+        outside_keys: String::new(),
+        outside_issuer: String::new(),
+        outside_audience: String::new(),
+        outside_roles: vec!["customer".into(), "merchant".into()],
         leeway: Duration::from_secs(5),
         max_token_lifetime: Duration::from_secs(86_400),
         access_lifetime: Duration::from_secs(900),
@@ -30,7 +34,7 @@ pub(super) fn settings(secret: &str, previous: Option<&str>) -> AuthSettings {
 }
 
 pub(super) fn tokens() -> Tokens {
-    Tokens::new(&settings(SECRET, None))
+    Tokens::new(&settings(SECRET, None)).unwrap()
 }
 
 pub(super) fn at(second: i64) -> Timestamp {

@@ -78,9 +78,9 @@ fn what_is_just_within_bounds_is_believed() {
 #[test]
 fn a_replaced_secret_still_verifies_until_it_is_dropped() {
     let alice: UserId = "alice".parse().unwrap();
-    let before = Tokens::new(&settings(OLD_SECRET, None));
-    let during = Tokens::new(&settings(SECRET, Some(OLD_SECRET)));
-    let after = Tokens::new(&settings(SECRET, None));
+    let before = Tokens::new(&settings(OLD_SECRET, None)).unwrap();
+    let during = Tokens::new(&settings(SECRET, Some(OLD_SECRET))).unwrap();
+    let after = Tokens::new(&settings(SECRET, None)).unwrap();
     let sign = |tokens: &Tokens| {
         tokens.sign(&alice, Role::Customer, None, Duration::from_secs(900), at(NOW)).unwrap()
     };
@@ -101,7 +101,7 @@ fn a_replaced_secret_still_verifies_until_it_is_dropped() {
 
 #[test]
 fn keys_do_not_show_in_debug_output() {
-    let shown = format!("{:?}", Tokens::new(&settings(SECRET, Some(OLD_SECRET))));
+    let shown = format!("{:?}", Tokens::new(&settings(SECRET, Some(OLD_SECRET))).unwrap());
     let bytes = format!("{:?}", SECRET.as_bytes());
     assert!(!shown.contains(SECRET) && !shown.contains(bytes.trim_matches(['[', ']'])), "{shown}");
 }
