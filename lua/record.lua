@@ -65,6 +65,11 @@ local function load_buyer(user)
   return buyers[user]
 end
 
+-- Those of a batch, in one call.
+local function load_buyers(users)
+  for i, packed in ipairs(redis.call('HMGET', B, unpack(users))) do buyers[users[i]] = unpack_buyer(packed) end
+end
+
 local function save_buyer(user, b) changed_buyers[user] = b end
 
 local function pack_buyer(b) return table.concat({ b.slot, b.live, b.bought, b.back, b.last }, ' ') end

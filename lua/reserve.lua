@@ -4,8 +4,9 @@
 -- ARGV  default ttl ms, churn tolerance ms (0 = off), 1 if this call may have run before (its answer was lost), then
 --       per request:
 --       rid, token, user, quantity, ttl ms (0 = the product's), lines (- or SKUs or @), short ttl ms (0 = none), email (or -)
--- Reply {0, now, earliest deadline, answer …} or {REBUILD}; an answer is
---       {0 created | 1 standing, rid, quantity, deadline, created, state, ttl ms} {2 already held, rid}
+-- Reply {0, now, earliest deadline, answer …} or {REBUILD}; an answer is a ttl in ms | (made as it was asked for, which
+--       mostly happens, so it is told with no list) {0 made before | 1 standing, rid, quantity, deadline, created, state,
+--       ttl ms} {2 already held, rid}
 --       {3 sold out, avail, soonest expiry} {4 buyer limit, cap, live, bought} {5 not open, opens at} {6 closed}
 --       {7 paused} {8 ttl too long, most ms} {9 churn, retry ms} {10 unknown product}
 -- Keeps INV2, INV10 (refuses only after due holds were reaped) and one live hold per buyer.
@@ -63,7 +64,7 @@ end
 
 -- Changes the quantity of a hold that stands; its deadline and token stay.
 local function move(rid, r, qty)
-  local delta, buyer = qty - tonumber(r[QTY]), load_buyer(r[USER])
+  local delta, buyer = qty - tonumber(r[QTY]), buyers[r[USER]]
   if delta ~= 0 then
     local refused = delta > 0 and refusal(buyer, delta)
     if refused then return refused end
@@ -86,7 +87,7 @@ local function create(timer, rid, token, user, buyer, qty, ttl, lines, email)
   save_record(rid, r)
   push(opened, deadline, rid)
   redis.call('SET', timer, token, 'PX', text(ttl))
-  return standing(0, rid, r)
+  return ttl_granted
 end
 
 local function reserve(i, timer, rid, token, user, qty, ttl, lines, short, email)
@@ -95,7 +96,7 @@ local function reserve(i, timer, rid, token, user, qty, ttl, lines, short, email
   local own = again and record(rid)
   if own then return standing(0, rid, own) end
   if ttl > ttl_most then return { 8, ttl_most } end
-  local buyer = load_buyer(user)
+  local buyer = buyers[user]
   local slot = buyer.slot
   local r = slot ~= '-' and record(slot)
   if r and is_due(r, now) then release(stock, slot, r, 'expired', 'clock', now); r = nil end
@@ -109,7 +110,9 @@ local function reserve(i, timer, rid, token, user, qty, ttl, lines, short, email
   return churn_refusal(i) or create(timer, rid, token, user, buyer, qty, ttl, lines, email)
 end
 
-local reply = { 0, now, 0 }
+local reply, users = { 0, now, 0 }, {}
+for i = 1, #churn_keys do push(users, ARGV[FIRST + (i - 1) * FIELDS + 3]) end
+load_buyers(users)
 for i = 1, #churn_keys do
   local a = FIRST + (i - 1) * FIELDS
   reply[3 + i] = reserve(i, KEYS[5 + 2 * i], ARGV[a + 1], ARGV[a + 2], ARGV[a + 3], tonumber(ARGV[a + 4]),

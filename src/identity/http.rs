@@ -6,7 +6,7 @@ use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::http::StatusCode;
 use actix_web::http::header::AUTHORIZATION;
 use actix_web::web::Data;
-use actix_web::{FromRequest, HttpRequest};
+use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
 use crate::identity::{Role, Tokens};
 use crate::kernel::{Clock, UserId};
@@ -67,7 +67,17 @@ fn not_yours() -> Problem {
     Problem::new(StatusCode::FORBIDDEN, "not_yours", "you may act only for yourself")
 }
 
+/// Says who asks. A request's layers and its handler ask one after the other; the token is verified for the first.
 fn authenticate(request: &HttpRequest) -> Result<Caller, Problem> {
+    if let Some(caller) = request.extensions().get::<Caller>() {
+        return Ok(caller.clone());
+    }
+    let caller = verify(request)?;
+    request.extensions_mut().insert(caller.clone());
+    Ok(caller)
+}
+
+fn verify(request: &HttpRequest) -> Result<Caller, Problem> {
     let authenticator =
         request.app_data::<Data<Authenticator>>().ok_or_else(Problem::unauthenticated)?;
     let mut headers = request.headers().get_all(AUTHORIZATION);

@@ -12,7 +12,7 @@ use crate::platform::{Db, Fault};
 use crate::reservations::Decision;
 
 /// One call at a time and product: another one would only wait for the same stock row.
-const LIMITS: Limits = Limits { batch: 64, in_flight: 1, waiting: 1_024, total: 8_192 };
+const LIMITS: Limits = Limits { batch: 128, in_flight: 1, waiting: 1_024, total: 8_192 };
 
 /// The decision about one sale; none when an epoch moved since its lines were pinned.
 pub(super) type Decided = Result<Option<Decision>, Fault>;

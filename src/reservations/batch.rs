@@ -131,7 +131,8 @@ fn reserve<'a>(
             let again = runs.fetch_add(1, Ordering::Relaxed) > 0;
             to.ledger.reserve(name, wanted, to.rules(), again)
         };
-        let mut answer = to.on_sku(name, run).await;
+        let hints = to.ledger.hint(name, wanted, to.shared.watch.now_ms());
+        let ((), mut answer) = futures_util::join!(hints, to.on_sku(name, run));
         if answer.as_ref().is_err_and(|fault| fault.outcome() == Outcome::Unknown) {
             let again = to.on_sku(name, run).await;
             answer = again.map_err(|fault| fault.with_outcome(Outcome::Unknown));

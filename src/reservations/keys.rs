@@ -46,9 +46,9 @@ impl Keys {
         format!("{}bn:{{{sku}}}:{epoch}", self.prefix)
     }
 
-    /// Where a buyer has holds: a hint.
-    pub(super) fn user(&self, user: &UserId) -> String {
-        format!("{}u:{{{user}}}", self.prefix)
+    /// Where the buyers of one hash have holds, in one stretch of time: hints.
+    pub(super) fn hints(&self, hash: u32, stretch: i64) -> String {
+        format!("{}u:{{{hash}}}:{stretch}", self.prefix)
     }
 
     /// The SKU of an expired TTL key, if it is one of ours.

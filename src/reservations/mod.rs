@@ -132,7 +132,7 @@ impl Reservations {
 
     /// The same reservations for a worker: over a way to Redis of its own, on which it gathers wishes into batches.
     pub fn over(&self, via: Via) -> Self {
-        let ledger = Ledger::new(via, self.shared.redis.prefix());
+        let ledger = self.ledger.over(via);
         let direct = Self { shared: self.shared.clone(), ledger, batches: None };
         Self { batches: Some(Arc::new(Batches::new(&direct))), ..direct }
     }

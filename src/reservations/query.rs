@@ -227,7 +227,7 @@ impl Reservations {
 
     /// What Redis has of a buyer: on each product the live hold, or the one that ended last.
     async fn recent_of(&self, user: &UserId) -> Result<Vec<Reservation>, Fault> {
-        let hinted = self.ledger.hinted(user).await?;
+        let hinted = self.ledger.hinted(user, self.shared.watch.now_ms()).await?;
         let recent = hinted.into_iter().map(|product| self.recent_on(user, product));
         let recent = futures_util::future::try_join_all(recent).await?;
         let mut found: Vec<Reservation> = Vec::new();

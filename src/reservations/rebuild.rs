@@ -55,6 +55,7 @@ impl Rebuilder {
             return Ok(());
         }
         let begun = Instant::now();
+        self.ledger.hints().doubt();
         self.run(name).await.map_err(|fault| fault.with_outcome(Outcome::None))?;
         metrics::histogram!(names::REBUILD_SECONDS).record(begun.elapsed());
         *last = Some(Instant::now());

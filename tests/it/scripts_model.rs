@@ -566,7 +566,7 @@ impl Model {
             return refused;
         }
         self.create(want, if want.lines == "-" { ttl } else { SHORT_TTL });
-        self.standing(0, want.rid, ttl)
+        ttl.to_string()
     }
 
     fn create(&mut self, want: &Want, lifetime: i64) {

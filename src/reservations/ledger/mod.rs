@@ -1,5 +1,6 @@
 //! All Redis of the reservations: one function per script, one reply type per function.
 
+mod hints;
 mod replies;
 
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use crate::platform::lua::Script;
 use crate::platform::redis::{Via, is_broken_data};
 use crate::platform::{Fault, lua, metrics as names};
 use crate::reservations::keys::Keys;
+use hints::Hints;
 use replies::{Reply, pinned, reserved, unreadable};
 
 use crate::reservations::record::Record;
@@ -22,21 +24,27 @@ pub(super) use replies::{
     Rules, Settled, Standing, StockState, Trouble, Verdict, Wanted,
 };
 
-/// How long the hint where a buyer has holds outlives the last one: longer than any hold.
-const HINT_SECONDS: i64 = 25 * 3600;
-/// Most products that the hint of one buyer names.
-const HINTED: usize = 200;
-
 /// The scripts, over one way to Redis.
 #[derive(Clone)]
 pub(super) struct Ledger {
     via: Via,
     keys: Keys,
+    hints: Arc<Hints>,
 }
 
 impl Ledger {
     pub(super) fn new(via: Via, prefix: &str) -> Self {
-        Self { via, keys: Keys::new(prefix) }
+        Self { via, keys: Keys::new(prefix), hints: Arc::default() }
+    }
+
+    /// The same over another way to Redis.
+    pub(super) fn over(&self, via: Via) -> Self {
+        Self { via, ..self.clone() }
+    }
+
+    /// What is known of the hints in Redis.
+    pub(super) fn hints(&self) -> &Hints {
+        &self.hints
     }
 
     pub(super) fn keys(&self) -> &Keys {
@@ -73,8 +81,7 @@ impl Ledger {
         script.call(&keys)
     }
 
-    /// Holds units of one SKU for each of `wanted`, in one round trip, and leaves the hint where each buyer has holds.
-    /// `again`: this very call may have run before.
+    /// Holds units of one SKU for each of `wanted`, in one round trip. `again`: this very call may have run before.
     pub(super) async fn reserve(
         &self,
         name: &Name,
@@ -97,68 +104,29 @@ impl Ledger {
             cmd.arg(want.ttl_ms).arg(&want.lines).arg(want.short_ms);
             cmd.arg(want.email.as_deref().unwrap_or("-"));
         }
-        let hints = self.send_hints(name, wanted);
-        let ((), reply) = futures_util::join!(hints, self.run(&lua::RESERVE, &cmd));
-        let reply = reply?;
+        let reply = self.run(&lua::RESERVE, &cmd).await?;
         let (now_ms, earliest_ms) = (reply.int(1)?, reply.int(2)?);
-        let answers = reply.nested(3).map(|answer| reserved(&answer?));
+        let answers = reply.rest(3).zip(wanted);
+        let answers = answers.map(|(answer, want)| reserved(answer, want, now_ms));
         Ok(Batch { now_ms, earliest_ms, answers: answers.collect::<Result<_, Fault>>()? })
     }
 
-    /// The hint goes out in the same flush as the script that follows it; a hint that is lost only makes a listing
-    /// incomplete until the hold ends. Nearly every buyer has one product, so writing just that and looking at what
-    /// stood there before costs a third of keeping a set.
-    async fn send_hints(&self, name: &Name, wanted: &[Wanted]) {
-        let hinted: Vec<_> = wanted.iter().filter(|want| want.lines != "@").collect();
-        if hinted.is_empty() {
-            return;
-        }
+    /// Leaves the hints where the buyers of these wishes have holds. Awaited together with `reserve`, and before it, they
+    /// go out in one flush.
+    pub(super) async fn hint(&self, name: &Name, wanted: &[Wanted], now_ms: i64) {
         let Ok(mut connection) = self.via.connection().await else { return };
-        let product = name.id.to_string();
-        let mut hints = redis::pipe();
-        for want in &hinted {
-            self.hint(&mut hints, &want.user, &product).arg("GET");
+        let users = wanted.iter().filter(|want| want.lines != "@").map(|want| &want.user);
+        let written = self.hints.write(&self.keys, &mut connection, name.id, users, now_ms).await;
+        if let Err(error) = written {
+            tracing::debug!(%error, "hints were not written");
         }
-        let before: redis::RedisResult<Vec<Option<String>>> =
-            hints.query_async(&mut connection).await;
-        let Ok(before) = before.inspect_err(|error| tracing::debug!(%error, "no hint was written"))
-        else {
-            return;
-        };
-        let mut merged = redis::pipe();
-        for (want, before) in hinted.iter().zip(before.iter().flatten()) {
-            let others = before.split(',').filter(|other| *other != product).take(HINTED - 1);
-            let all: Vec<&str> = std::iter::once(product.as_str()).chain(others).collect();
-            if all.len() > 1 {
-                self.hint(&mut merged, &want.user, &all.join(",")).ignore();
-            }
-        }
-        if !merged.is_empty() {
-            let sent: redis::RedisResult<()> = merged.query_async(&mut connection).await;
-            if let Err(error) = sent {
-                tracing::debug!(%error, "hints were not merged");
-            }
-        }
-    }
-
-    fn hint<'a>(
-        &self,
-        pipe: &'a mut redis::Pipeline,
-        user: &UserId,
-        products: &str,
-    ) -> &'a mut redis::Pipeline {
-        pipe.cmd("SET").arg(self.keys.user(user)).arg(products).arg("EX").arg(HINT_SECONDS)
     }
 
     /// The products where a buyer may have holds, the latest first.
-    pub(super) async fn hinted(&self, user: &UserId) -> Result<Vec<i64>, Fault> {
+    pub(super) async fn hinted(&self, user: &UserId, now_ms: i64) -> Result<Vec<i64>, Fault> {
         let mut connection = self.via.connection().await?;
-        let mut cmd = redis::cmd("GET");
-        cmd.arg(self.keys.user(user));
-        let hinted: redis::RedisResult<Option<String>> = cmd.query_async(&mut connection).await;
-        let hinted = hinted.map_err(|error| self.via.fault("reading hints", error))?;
-        let products = hinted.unwrap_or_default();
-        Ok(products.split(',').filter_map(|product| product.parse().ok()).collect())
+        let hinted = Hints::read(&self.keys, &mut connection, user, now_ms).await;
+        hinted.map_err(|error| self.via.fault("reading hints", error))
     }
 
     pub(super) async fn arm(&self, sku: &Sku, id: ReservationId, deadline_ms: i64) -> Answer<bool> {

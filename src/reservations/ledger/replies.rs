@@ -221,7 +221,24 @@ pub(super) fn unreadable() -> Fault {
     Fault::internal("reading the answer of a script")
 }
 
-pub(super) fn reserved(reply: &Reply) -> Result<Reserved, Fault> {
+/// One answer of `reserve` to `want` at `now_ms`. A hold that was made as it was asked for is answered with its time alone.
+pub(super) fn reserved(answer: Value, want: &Wanted, now_ms: i64) -> Result<Reserved, Fault> {
+    let reply = match answer {
+        Value::Int(ttl_ms) => {
+            let lasts_ms = if want.short_ms > 0 { want.short_ms } else { ttl_ms };
+            return Ok(Reserved::Standing(Standing {
+                created: true,
+                id: want.id,
+                quantity: want.quantity,
+                deadline_ms: now_ms + lasts_ms,
+                created_ms: now_ms,
+                state: State::Held,
+                ttl_ms,
+            }));
+        }
+        Value::Array(values) => Reply(values),
+        _ => return Err(unreadable()),
+    };
     Ok(match reply.status()? {
         status @ (0 | 1) => Reserved::Standing(Standing {
             created: status == 0,
@@ -301,9 +318,14 @@ impl Reply {
         self.str(at)?.parse().map_err(|error| unreadable().because(error))
     }
 
+    /// What stands from this place on.
+    pub(super) fn rest(self, from: usize) -> impl Iterator<Item = Value> {
+        self.0.into_iter().skip(from)
+    }
+
     /// The arrays from this place on.
     pub(super) fn nested(self, from: usize) -> impl Iterator<Item = Result<Self, Fault>> {
-        self.0.into_iter().skip(from).map(|value| match value {
+        self.rest(from).map(|value| match value {
             Value::Array(values) => Ok(Self(values)),
             _ => Err(unreadable()),
         })
