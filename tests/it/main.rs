@@ -14,6 +14,8 @@ mod ends;
 mod faults_crowd;
 mod faults_expiry;
 mod faults_loss;
+#[cfg(feature = "fault-points")]
+mod faults_outbox;
 mod faults_postgres;
 mod faults_redis;
 #[cfg(feature = "fault-points")]
@@ -33,6 +35,7 @@ mod products_edit;
 mod products_list;
 mod proxy;
 mod race;
+mod receiver;
 mod refunds;
 mod reserve;
 mod sale;
@@ -52,3 +55,4 @@ mod states;
 mod stock;
 mod suppliers;
 mod tokens;
+mod webhooks;

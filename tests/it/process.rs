@@ -167,6 +167,6 @@ pub async fn own_postgres() -> (Postgres, Stores) {
         postgres
     });
     let stores = Stores { database_url: postgres.url("own"), ..Stores::fresh().await };
-    holdfast::platform::postgres::migrate(&stores.settings(&[]).database).await.unwrap();
+    stores.migrate().await;
     (postgres, stores)
 }
