@@ -76,6 +76,11 @@ fn rebuild(change: impl FnOnce(&mut Rebuild)) -> Op {
     Op::Rebuild(with)
 }
 
+/// The same while somebody wants to hear of holds.
+fn heard(op: Op) -> Op {
+    Op::Heard(Box::new(op))
+}
+
 fn expire() -> Op {
     Op::Expire { most: 64 }
 }
@@ -97,8 +102,50 @@ pub fn scenarios() -> Vec<Scenario> {
         rebuilding(),
         changing(),
         stocking(),
+        telling(),
     ]
     .concat()
+}
+
+fn telling() -> Vec<Scenario> {
+    vec![
+        (
+            "who wants to hear of holds is told of each that is made, moved or extended",
+            vec![
+                hold("r0", "u0", 1),
+                heard(hold("r1", "u1", 1)),
+                heard(hold("r1", "u1", 1)),
+                heard(hold("r2", "u1", 1)),
+                heard(hold("r2", "u1", 2)),
+                hold("r2", "u1", 1),
+                heard(extend("r1", "u1", 0, 2 * DEFAULT_TTL)),
+                heard(extend("r1", "u1", 0, 2 * DEFAULT_TTL)),
+                extend("r1", "u1", 1, 2 * DEFAULT_TTL),
+                heard(extend("r5", "u1", 0, DEFAULT_TTL)),
+            ],
+        ),
+        (
+            "a batch is told of one by one, also where holds are reaped on the way",
+            vec![
+                hold_for("r0", "u0", 4, MINUTE),
+                Op::Pass(MINUTE),
+                heard(Op::Reserve {
+                    tolerance: 0,
+                    wants: vec![want("r1", "u1", 2), want("r2", "u2", 4), want("r3", "u0", 1)],
+                }),
+            ],
+        ),
+        (
+            "a reservation of several is told of once it is armed",
+            vec![
+                heard(line("r0", "u0", 1)),
+                heard(Op::Arm { rid: "r0", ms: MINUTE }),
+                line("r1", "u1", 1),
+                Op::Arm { rid: "r1", ms: MINUTE },
+                heard(Op::Arm { rid: "r5", ms: MINUTE }),
+            ],
+        ),
+    ]
 }
 
 fn reserving() -> Vec<Scenario> {
