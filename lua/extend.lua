@@ -26,7 +26,7 @@ if tonumber(r[EXT]) ~= count then return { 5 } end
 local deadline = math.max(tonumber(r[DEADLINE]), tonumber(ARGV[4]))
 r[EXT], r[DEADLINE] = count + 1, deadline
 save_record(rid, r)
-tell('extended', rid, r)
+if r[LINES] ~= '@' then tell('extended', rid, r) end
 push(opened, deadline, rid)
 commit(stock)
 redis.call('SET', KEYS[7], r[TOKEN], 'PX', deadline - now)

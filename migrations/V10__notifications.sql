@@ -71,3 +71,48 @@ create table deliveries (
 create index deliveries_due on deliveries (endpoint_id, due_at, delivery_id) where dead_at is null;
 create index deliveries_by_subject on deliveries (endpoint_id, subject, delivery_id) where dead_at is null;
 create index deliveries_dead on deliveries (delivery_id) where dead_at is not null;
+
+-- Notes the stock of products as it was read from Redis, and tells of what has crossed a line since the outside was told
+-- last: it ran out, it came back, or it fell to the threshold that its owner set. An older reading than the one that was
+-- told changes nothing. Answers what is told.
+create function note_stock(
+    p_product bigint[], p_available bigint[], p_read_at timestamptz[], p_payload jsonb[]
+) returns table (product_id bigint, topic text) language plpgsql volatile as $$
+#variable_conflict use_column
+declare
+    reading record;
+    told    stock_levels;
+    now_out boolean;
+    now_low boolean;
+begin
+    for reading in
+        select r.*, p.low_stock_threshold as threshold
+          from unnest(p_product, p_available, p_read_at, p_payload) as r(product_id, available, read_at, payload)
+          join products p using (product_id)
+         where p.deleted_at is null order by r.product_id
+    loop
+        now_out := reading.available <= 0;
+        now_low := coalesce(reading.available <= reading.threshold, false);
+        select l.* into told from stock_levels l where l.product_id = reading.product_id for update;
+        if told.product_id is null then
+            -- Whoever comes second waits here, and then finds the row.
+            insert into stock_levels (product_id, sold_out, low, read_at)
+            values (reading.product_id, false, false, '-infinity') on conflict do nothing;
+            select l.* into told from stock_levels l where l.product_id = reading.product_id for update;
+        end if;
+        if told.read_at >= reading.read_at or (told.sold_out, told.low) = (now_out, now_low) then
+            continue;
+        end if;
+        update stock_levels l set sold_out = now_out, low = now_low, read_at = reading.read_at
+         where l.product_id = reading.product_id;
+        product_id := reading.product_id;
+        topic := case when now_out and not told.sold_out then 'stock.sold_out'
+                      when told.sold_out and not now_out then 'stock.available'
+                      when now_low and not told.low and not now_out then 'stock.low' end;
+        if topic is not null then
+            insert into outbox (topic, payload)
+            values (topic, reading.payload || jsonb_build_object('low_stock_threshold', reading.threshold));
+            return next;
+        end if;
+    end loop;
+end $$;

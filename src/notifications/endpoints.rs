@@ -13,6 +13,7 @@ use crate::notifications::vault::Vault;
 use crate::notifications::webhook::UrlError;
 use crate::notifications::{Notifications, store};
 use crate::platform::Fault;
+use crate::reservations::Wanted;
 
 /// An endpoint to be.
 #[derive(Clone, Debug)]
@@ -175,6 +176,14 @@ impl Notifications {
                 ),
             }
         }
+        let any = |topics: &[&str]| {
+            ready.iter().any(|endpoint| topics.iter().any(|topic| endpoint.wants(topic)))
+        };
+        shared.reservations.want_news(Wanted {
+            holds: any(&["reservation.held", "reservation.extended"]),
+            ends: any(&["reservation.expired", "reservation.cancelled"]),
+            stock: any(&["stock.low", "stock.sold_out", "stock.available"]),
+        });
         shared.endpoints.store(Arc::new(ready));
         Ok(())
     }

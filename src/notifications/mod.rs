@@ -45,6 +45,8 @@ use endpoints::Endpoint;
 
 /// How long changes are gathered before they are spread.
 const GATHER: Duration = Duration::from_millis(20);
+/// Time between two looks at Redis, while somebody wants to hear of what begins there.
+const LOOK: Duration = Duration::from_millis(100);
 /// Time between two looks at how much waits.
 const MEASURE: Duration = Duration::from_secs(10);
 
@@ -146,11 +148,18 @@ impl Notifications {
             tokio::select! {
                 () = stop.cancelled() => return,
                 () = self.shared.db.outbox().notified() => {}
-                () = tokio::time::sleep(self.shared.outbox.poll) => {
+                () = tokio::time::sleep(self.patience()) => {
                     self.shared.stale.store(true, Ordering::Relaxed);
                 }
             }
         }
+    }
+
+    /// How long to wait for a hint before the next look. Of what happens in Redis there is none.
+    fn patience(&self) -> Duration {
+        let wanted = self.shared.reservations.wanted_news();
+        let poll = self.shared.outbox.poll;
+        if wanted.holds || wanted.stock { poll.min(LOOK) } else { poll }
     }
 
     fn nobody_listens(&self) -> bool {

@@ -12,6 +12,7 @@ use crate::notifications::deliver::{Claimed, Failure};
 use crate::notifications::endpoints::{Registration, Stored};
 use crate::notifications::events::Row;
 use crate::platform::{Db, Fault};
+use crate::reservations::{News, Stock};
 
 /// The receiver of mail among the endpoints.
 pub(super) const MAIL: Uuid = Uuid::nil();
@@ -23,6 +24,22 @@ select outbox_id, topic, reservation_id, payload, created_at, event_id from outb
 const BROUGHT: &str = "-- outbox.brought
 select outbox_id, topic, reservation_id, payload, created_at, event_id from outbox
  where event_id is not null order by outbox_id limit $1";
+
+// What was brought before is not brought again.
+const BRING: &str = "-- outbox.bring
+with event as (
+    select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::jsonb[])
+        with ordinality as e(event_id, topic, reservation_id, payload, place)
+), fresh as (
+    insert into brought_news (event_id) select event_id from event order by place
+    on conflict do nothing returning event_id
+)
+insert into outbox (topic, reservation_id, payload, event_id)
+select event.topic, event.reservation_id, event.payload, event.event_id
+  from event join fresh using (event_id) order by event.place";
+
+const NOTE_STOCK: &str = "-- stock_levels.note
+select product_id, topic from note_stock($1, $2, $3, $4)";
 
 // A row leaves the outbox in the transaction that makes its deliveries; whoever comes second finds it gone. The rows are
 // locked in their order, so that two who come at once do not wait for each other.
@@ -178,6 +195,8 @@ update webhook_endpoints set secret = $3, previous_secret = coalesce($4, previou
 pub const STATEMENTS: &[&str] = &[
     WRITTEN,
     BROUGHT,
+    BRING,
+    NOTE_STOCK,
     SPREAD,
     DISCARD,
     DUE,
@@ -224,6 +243,25 @@ fn rows(records: &[Record]) -> Result<Vec<Row>, Fault> {
         })
     };
     records.iter().map(row).collect()
+}
+
+/// Brings news of Redis, each with the id that always comes of it.
+pub(super) async fn bring(db: &Db, news: &[(Uuid, News)]) -> Result<(), Fault> {
+    let ids: Vec<Uuid> = news.iter().map(|(event, _)| *event).collect();
+    let topics: Vec<&str> = news.iter().map(|(_, news)| news.topic.as_str()).collect();
+    let reservations: Vec<_> = news.iter().map(|(_, news)| news.id).collect();
+    let payloads: Vec<&Value> = news.iter().map(|(_, news)| &news.payload).collect();
+    db.write(BRING, &[&ids, &topics, &reservations, &payloads]).await.map(drop)
+}
+
+/// Notes the stock of products; answers of which something is told.
+pub(super) async fn note_stock(db: &Db, stock: &[(Stock, Value)]) -> Result<Vec<i64>, Fault> {
+    let products: Vec<_> = stock.iter().map(|(stock, _)| stock.product_id).collect();
+    let available: Vec<i64> = stock.iter().map(|(stock, _)| stock.available_stock).collect();
+    let read_at: Vec<_> = stock.iter().map(|(stock, _)| stock.as_of).collect();
+    let payloads: Vec<&Value> = stock.iter().map(|(_, payload)| payload).collect();
+    let told = db.write(NOTE_STOCK, &[&products, &available, &read_at, &payloads]).await?;
+    Ok(told.iter().map(|row| row.get("product_id")).collect())
 }
 
 /// Events on their way to those who want them, as columns.

@@ -26,6 +26,8 @@ mod keys;
 mod limit;
 mod limits;
 mod looking;
+mod mail;
+mod news;
 mod openapi;
 mod orders;
 mod process;

@@ -660,7 +660,9 @@ impl Model {
             Some(r) if r.state == 'H' && r.deadline > now && deadline > now => {
                 r.deadline = deadline;
                 self.timers.insert(rid.to_owned(), (r.token.clone(), deadline - now));
-                self.tell("held", rid);
+                if r.lines != "@" {
+                    self.tell("held", rid);
+                }
                 "{0}".to_owned()
             }
             _ => "{1}".to_owned(),
@@ -766,7 +768,9 @@ impl Model {
         let deadline = r.deadline.max(deadline);
         let held = self.records.get_mut(rid).unwrap();
         (held.ext, held.deadline) = (count + 1, deadline);
-        self.tell("extended", rid);
+        if r.lines != "@" {
+            self.tell("extended", rid);
+        }
         self.timers.insert(rid.to_owned(), (r.token, deadline - self.now));
         format!("{{0 {deadline}}}")
     }

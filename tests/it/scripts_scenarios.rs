@@ -26,6 +26,10 @@ fn line(rid: &'static str, user: &'static str, qty: i64) -> Op {
     Op::Reserve { tolerance: 0, wants: vec![Want { lines: "@", ..want(rid, user, qty) }] }
 }
 
+fn home(rid: &'static str, user: &'static str, qty: i64) -> Op {
+    Op::Reserve { tolerance: 0, wants: vec![Want { lines: "X,Y", ..want(rid, user, qty) }] }
+}
+
 fn patient(rid: &'static str, user: &'static str, tolerance: i64) -> Op {
     Op::Reserve { tolerance, wants: vec![want(rid, user, 1)] }
 }
@@ -140,8 +144,12 @@ fn telling() -> Vec<Scenario> {
             vec![
                 heard(line("r0", "u0", 1)),
                 heard(Op::Arm { rid: "r0", ms: MINUTE }),
-                line("r1", "u1", 1),
-                Op::Arm { rid: "r1", ms: MINUTE },
+                heard(extend("r0", "u0", 0, DEFAULT_TTL)),
+                heard(home("r1", "u1", 1)),
+                heard(Op::Arm { rid: "r1", ms: MINUTE }),
+                heard(extend("r1", "u1", 0, DEFAULT_TTL)),
+                home("r2", "u2", 1),
+                Op::Arm { rid: "r2", ms: MINUTE },
                 heard(Op::Arm { rid: "r5", ms: MINUTE }),
             ],
         ),
