@@ -12,7 +12,7 @@ use serde_json::json;
 use crate::catalogue::Name;
 use crate::kernel::{ProductId, ids};
 use crate::notifications::{Notifications, store};
-use crate::platform::Fault;
+use crate::platform::{Fault, fault_point};
 use crate::reservations::Wanted;
 
 /// News of one product that is brought in one statement.
@@ -79,8 +79,9 @@ impl Notifications {
             let event = |place: &str| ids::derived(format!("{} {place}", name.sku).as_bytes());
             let events: Vec<_> =
                 news.iter().map(|news| (event(&news.place), news.clone())).collect();
+            fault_point::reach("before_bringing");
             store::bring(db, &events).await?;
-            crate::platform::fault_point::reach("after_bringing");
+            fault_point::reach("after_bringing");
             reservations.heard(name, &news).await?;
             if news.len() < BATCH {
                 return Ok(());

@@ -30,6 +30,7 @@ mod mail;
 mod news;
 mod openapi;
 mod orders;
+mod outbox_drain;
 mod process;
 mod products;
 mod products_cache;
