@@ -6,7 +6,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant as Started};
 
-use futures_util::StreamExt;
+use futures_util::future::{Fuse, FusedFuture};
+use futures_util::stream::FusedStream;
+use futures_util::{FutureExt, StreamExt};
 use uuid::Uuid;
 
 use crate::kernel::ids;
@@ -25,6 +27,8 @@ const LEASE: Duration = Duration::from_secs(120);
 const MOST: usize = 512;
 /// What is noted in one statement.
 const NOTED: usize = 128;
+/// What is sent but not noted waits no longer than this for more to be noted with it.
+const SOON: Duration = Duration::from_millis(20);
 /// A claim that was done as soon as this may be a greater one the next time.
 const QUICK: Duration = Duration::from_millis(500);
 /// How long a service that stops waits for an answer that is under way.
@@ -143,12 +147,29 @@ impl Notifications {
             claimed.into_iter().map(|delivery| self.send(&receiver, delivery, last_start));
         let sending =
             futures_util::stream::iter(sending).buffer_unordered(self.concurrency(endpoint));
-        let mut sent = std::pin::pin!(sending.ready_chunks(NOTED));
-        while let Some(some) = sent.next().await {
-            fault_point::reach("after_delivery");
-            self.note(&receiver, claim, some).await?;
+        let mut sending = std::pin::pin!(sending.fuse());
+        let (mut sent, mut noting) = (Vec::new(), std::pin::pin!(Fuse::terminated()));
+        let mut gather = std::pin::pin!(tokio::time::sleep(SOON));
+        // What was sent is noted in one statement after another, while the next are on their way.
+        loop {
+            let over = sending.is_terminated();
+            if noting.is_terminated() && !sent.is_empty() && (over || sent.len() >= NOTED) {
+                noting.set(self.note(&receiver, claim, std::mem::take(&mut sent)).fuse());
+            }
+            if over && sent.is_empty() && noting.is_terminated() {
+                return Ok(count);
+            }
+            tokio::select! {
+                noted = &mut noting, if !noting.is_terminated() => noted?,
+                one = sending.next(), if !over => sent.extend(one),
+                () = &mut gather => {
+                    gather.as_mut().reset(tokio::time::Instant::now() + SOON);
+                    if noting.is_terminated() && !sent.is_empty() {
+                        noting.set(self.note(&receiver, claim, std::mem::take(&mut sent)).fuse());
+                    }
+                }
+            }
         }
-        Ok(count)
     }
 
     async fn send(
@@ -211,6 +232,7 @@ impl Notifications {
         claim: Uuid,
         sent: Vec<(i64, u32, Sent)>,
     ) -> Result<(), Fault> {
+        fault_point::reach("after_delivery");
         let (mut done, mut failures) = (Vec::new(), Vec::new());
         let kind = receiver.kind();
         let count = |outcome: &'static str| {

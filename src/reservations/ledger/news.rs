@@ -92,8 +92,6 @@ fn read(place: String, fields: &[String]) -> Option<Told> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
     fn an_entry_is_read_as_the_scripts_write_it() {
         let id = "00000000-0007-8a3b-9c2d-5e6f708192a3";
