@@ -90,8 +90,8 @@ async fn the_end_of_a_hold_is_told_once_with_its_reason() {
     assert_eq!(of(&receiver, expired), ["reservation.held", "reservation.expired"]);
     let calls = receiver.calls();
     let end = |id: &str| {
-        let ends = calls.iter().filter(|call| call.body["data"]["reservation_id"] == id);
-        ends.last().unwrap().body.clone()
+        let mut ends = calls.iter().filter(|call| call.body["data"]["reservation_id"] == id);
+        ends.next_back().unwrap().body.clone()
     };
     let data = end(&cancelled);
     assert_eq!(
