@@ -34,6 +34,14 @@ local function push(list, first, second)
   list[#list + 1] = second
 end
 
+-- News of holds, for whoever wants to hear of it: NEWS is a stream that the caller names while somebody does. Should
+-- nobody come for it, only the latest hundred thousand are kept.
+local NEWS, news = nil, {}
+
+local function tell(what, rid, r)
+  if NEWS then push(news, what, rid .. ' ' .. table.concat(r, ' ')) end
+end
+
 local function record(rid)
   if records[rid] == nil then
     local packed = redis.call('HGET', H, rid)
@@ -94,6 +102,7 @@ local function commit(stock)
   send('ZREM', P, closed)
   send('ZADD', G, ended)
   if #packed > 0 then redis.call('HSET', S, 'avail', stock.avail, 'held', stock.held, 'sold', stock.sold) end
+  while #news > 0 do redis.call('XADD', NEWS, 'MAXLEN', '~', 100000, '*', table.remove(news, 1), table.remove(news, 1)) end
   changed_records, changed_buyers, opened, closed, ended = {}, {}, {}, {}, {}
 end
 

@@ -1,6 +1,6 @@
 #!lua
 -- Holds units of one SKU for each request of a batch; every request gets its own answer.
--- KEYS  the six, then per request: timer t, churn c
+-- KEYS  the six, then per request: timer t, churn c; then news n, if anybody wants to hear of holds
 -- ARGV  default ttl ms, churn tolerance ms (0 = off), 1 if this call may have run before (its answer was lost), then
 --       per request:
 --       rid, token, user, quantity, ttl ms (0 = the product's), lines (- or SKUs or @), short ttl ms (0 = none), email (or -)
@@ -13,7 +13,8 @@
 -- Cost  O(log n) a request, and at most 32 reaped holds for each that would be refused.
 -- Long, because all that may refuse a hold must be asked in the call that makes it.
 local FIELDS, FIRST = 8, 3
-assert(#KEYS >= 8 and (#KEYS - 6) % 2 == 0 and #ARGV == FIRST + FIELDS * (#KEYS - 6) / 2, 'reserve: arity')
+assert(#KEYS >= 8 and #ARGV == FIRST + FIELDS * math.floor((#KEYS - 6) / 2), 'reserve: arity')
+NEWS = #KEYS % 2 == 1 and KEYS[#KEYS]
 local stock = load_stock()
 if not stock then return { REBUILD } end
 local now = now_ms()
@@ -72,6 +73,7 @@ local function move(rid, r, qty)
     save_buyer(r[USER], buyer)
     r[QTY] = qty
     save_record(rid, r)
+    tell('held', rid, r)
   end
   return standing(1, rid, r)
 end
@@ -85,6 +87,7 @@ local function create(timer, rid, token, user, buyer, qty, ttl, lines, email)
   buyer.slot, buyer.live = rid, buyer.live + qty
   save_buyer(user, buyer)
   save_record(rid, r)
+  if lines == '-' then tell('held', rid, r) end
   push(opened, deadline, rid)
   redis.call('SET', timer, token, 'PX', text(ttl))
   return ttl_granted

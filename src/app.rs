@@ -20,6 +20,7 @@ use crate::catalogue::{Catalogue, Sale};
 use crate::config::Settings;
 use crate::identity::{Authenticator, Tokens, caller_of, subject_of};
 use crate::kernel::Clock;
+use crate::notifications::{self, Notifications};
 use crate::orders::Orders;
 use crate::platform::cache::Cache;
 use crate::platform::http::address::Proxies;
@@ -70,6 +71,7 @@ struct Handles {
     movements: Movements,
     carts: Carts,
     orders: Orders,
+    notifications: Notifications,
     idempotency: Idempotency,
     rate_limits: RateLimits,
     readiness: Readiness,
@@ -93,6 +95,7 @@ impl App {
         readiness.set("migrations", true, "all applied");
         let handles = Handles::new(&settings, &clock, &pools, &redis, &tasks, &readiness)?;
         let reservations = handles.reservations.clone();
+        let notifications = handles.notifications.clone();
         let ended = Arc::new(Ended::default());
         let (api, address) = serve_api(&settings, handles, redis)?;
         let (management, management_address) =
@@ -109,6 +112,7 @@ impl App {
             }));
         }
         reservations.start(&readiness);
+        notifications.start();
         drop(tasks.spawn(upkeep(tasks.clone(), recorder, db.clone(), readiness.clone())));
         tracing::info!(%address, %management_address, "serving");
         Ok(Self {
@@ -211,24 +215,36 @@ impl Handles {
             Movements::new(reservations.clone(), pools.requests.clone(), tasks.clone(), deadline);
         let carts = Carts::new(pools.requests.clone(), reservations.clone());
         let tokens = Tokens::new(&settings.auth)?;
+        let accounts = Accounts::new(
+            pools.requests.clone(),
+            tokens.clone(),
+            clock.clone(),
+            &settings.auth,
+            tasks.clone(),
+            deadline,
+        );
+        let orders = Orders::new(
+            reservations.clone(),
+            carts.clone(),
+            movements.clone(),
+            pools.requests.clone(),
+            tasks.clone(),
+            deadline,
+        );
+        let parts = notifications::Parts {
+            db: pools.requests.clone(),
+            background_db: pools.background.clone(),
+            orders: orders.clone(),
+            accounts: accounts.clone(),
+            reservations: reservations.clone(),
+            tasks: tasks.clone(),
+            clock: clock.clone(),
+        };
         Ok(Self {
-            accounts: Accounts::new(
-                pools.requests.clone(),
-                tokens.clone(),
-                clock.clone(),
-                &settings.auth,
-                tasks.clone(),
-                deadline,
-            ),
+            accounts,
             authenticator: Authenticator { tokens, clock: clock.clone() },
-            orders: Orders::new(
-                reservations.clone(),
-                carts.clone(),
-                movements.clone(),
-                pools.requests.clone(),
-                tasks.clone(),
-                deadline,
-            ),
+            orders,
+            notifications: Notifications::new(parts, settings)?,
             idempotency: Idempotency {
                 via: Via::Pool(redis.clone()),
                 prefix: redis.prefix().to_owned(),
@@ -281,6 +297,7 @@ impl Handles {
             .app_data(Data::new(self.movements))
             .app_data(Data::new(self.carts))
             .app_data(Data::new(self.orders))
+            .app_data(Data::new(self.notifications))
             .app_data(Data::new(self.idempotency))
             .app_data(Data::new(self.rate_limits))
             .app_data(Data::new(Proxies(self.settings.server.trusted_proxies.clone())))
@@ -293,6 +310,7 @@ impl Handles {
             .configure(stock::routes)
             .configure(cart::routes)
             .configure(orders::routes)
+            .configure(notifications::routes)
             .configure(probes::routes)
             .configure(codes::routes)
             .configure(openapi::routes)

@@ -13,6 +13,7 @@
 //! - [`reservations`] – the core
 //! - [`stock`] – what its owner does to stock
 //! - [`orders`] – what a reservation becomes
+//! - [`notifications`] – what the outside is told
 //! - [`openapi`] – what all of them say of their routes
 //! - [`app`] – puts them together
 //! - [`cli`] – the commands
@@ -25,6 +26,7 @@ pub mod cli;
 pub mod config;
 pub mod identity;
 pub mod kernel;
+pub mod notifications;
 pub mod openapi;
 pub mod orders;
 pub mod platform;

@@ -14,6 +14,8 @@ mod environment;
 mod layers;
 mod load;
 mod log;
+mod mail;
+mod outbox;
 mod rate_limit;
 mod redis;
 mod reservation;
@@ -25,6 +27,7 @@ mod sweeper;
 mod tests;
 mod toml_file;
 mod violation;
+mod webhooks;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,6 +38,8 @@ pub use cors::CorsSettings;
 pub use database::DatabaseSettings;
 pub use load::LoadOptions;
 pub use log::{LogFormat, LogSettings};
+pub use mail::MailSettings;
+pub use outbox::OutboxSettings;
 pub use rate_limit::RateLimitSettings;
 pub use redis::RedisSettings;
 pub use reservation::{MAX_TTL_SECONDS, ReservationSettings};
@@ -42,6 +47,7 @@ pub use server::ServerSettings;
 pub use shop::ShopSettings;
 pub use sweeper::SweeperSettings;
 pub use violation::{ConfigError, Origin, Violation};
+pub use webhooks::WebhookSettings;
 
 use violation::Findings;
 
@@ -73,6 +79,12 @@ pub struct Settings {
     pub checkout: CheckoutSettings,
     /// How soon expired holds are cleaned up.
     pub sweeper: SweeperSettings,
+    /// How news leaves.
+    pub outbox: OutboxSettings,
+    /// How storefronts are told.
+    pub webhooks: WebhookSettings,
+    /// How buyers are told.
+    pub mail: MailSettings,
 }
 
 impl Settings {
@@ -122,5 +134,8 @@ impl Settings {
         self.catalogue.check(found);
         self.reservation.check(found);
         self.sweeper.check(&self.server, found);
+        self.outbox.check(found);
+        self.webhooks.check(found);
+        self.mail.check(found);
     }
 }

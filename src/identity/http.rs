@@ -149,3 +149,35 @@ impl FromRequest for Merchant {
         }))
     }
 }
+
+/// A storefront's backend or an admin.
+#[derive(Clone, Debug)]
+pub struct Storefront(pub Caller);
+
+impl FromRequest for Storefront {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(authenticate(request).and_then(|caller| match caller.role {
+            Role::Service | Role::Admin => Ok(Self(caller)),
+            Role::Customer | Role::Merchant => Err(Problem::forbidden()),
+        }))
+    }
+}
+
+/// An admin.
+#[derive(Clone, Debug)]
+pub struct Admin(pub Caller);
+
+impl FromRequest for Admin {
+    type Error = Problem;
+    type Future = Ready<Result<Self, Problem>>;
+
+    fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
+        ready(authenticate(request).and_then(|caller| match caller.role {
+            Role::Admin => Ok(Self(caller)),
+            Role::Customer | Role::Merchant | Role::Service => Err(Problem::forbidden()),
+        }))
+    }
+}

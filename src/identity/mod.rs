@@ -5,5 +5,7 @@
 mod http;
 mod jwt;
 
-pub use http::{Authenticator, Caller, Merchant, Visitor, caller_of, subject_of};
+pub use http::{
+    Admin, Authenticator, Caller, Merchant, Storefront, Visitor, caller_of, subject_of,
+};
 pub use jwt::{Claims, InvalidToken, KeysError, Role, SignError, Tokens, UnknownRole};

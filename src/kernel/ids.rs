@@ -139,6 +139,13 @@ pub fn random() -> Uuid {
     Uuid::new_v4()
 }
 
+/// The id that always comes of this source.
+pub fn derived(source: &[u8]) -> Uuid {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&Sha256::digest(source)[..16]);
+    Uuid::new_v8(bytes)
+}
+
 /// An order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, utoipa::ToSchema)]
 #[schema(value_type = Uuid, example = "01935f6e-8a2b-7c3d-9e4f-5a6b7c8d9e0f")]

@@ -9,25 +9,26 @@ use utoipa::OpenApi;
 use crate::platform::http::codes::{CODES, Code, Operations as Codes};
 use crate::platform::http::edge::ALIASES;
 use crate::platform::http::probes::Operations as Probes;
-use crate::{accounts, cart, catalogue, orders, reservations, stock, suppliers};
+use crate::{accounts, cart, catalogue, notifications, orders, reservations, stock, suppliers};
 
 pub use http::routes;
 
 const ABOUT: &str = "Holds limited stock for a buyer for a few minutes, under a crowd, and turns the hold into an order: \
     exactly once, never oversold, nothing lost. Every path answers without `/api` in front too.";
 
-const TAGS: [(&str, &str); 7] = [
+const TAGS: [(&str, &str); 8] = [
     ("accounts", "Who may sign in here"),
     ("catalogue", "Products"),
     ("reservations", "Holds and stock as they are"),
     ("cart", "What a buyer collects"),
     ("orders", "What holds and carts become"),
     ("stock", "What a shop owner does: suppliers and movements"),
+    ("notifications", "What storefronts are told, and what did not arrive"),
     ("service", "The service itself"),
 ];
 
 /// Which member of the answer of one operation is the `id` that others take.
-const LINKS: [(&str, &str, &[&str]); 6] = [
+const LINKS: [(&str, &str, &[&str]); 7] = [
     (
         "createProduct",
         "id",
@@ -35,6 +36,7 @@ const LINKS: [(&str, &str, &[&str]); 6] = [
     ),
     ("createSupplier", "id", &["readSupplier", "replaceSupplier", "deleteSupplier"]),
     ("reserve", "reservation_id", &["readReservation", "extendReservation", "cancelReservation"]),
+    ("createEndpoint", "id", &["readEndpoint", "deleteEndpoint", "rotateSecret"]),
     ("addToCart", "items/0/id", &["setCartLine", "removeCartLine"]),
     ("checkout", "id", &["readOrder", "cancelOrder", "fulfilOrder", "refundOrder"]),
     ("placeOrder", "id", &["readOrder", "cancelOrder", "fulfilOrder", "refundOrder"]),
@@ -57,6 +59,7 @@ pub fn document() -> Value {
         orders::Operations::openapi(),
         stock::Operations::openapi(),
         suppliers::Operations::openapi(),
+        notifications::Operations::openapi(),
         Probes::openapi(),
         Codes::openapi(),
     ] {

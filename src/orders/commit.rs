@@ -31,6 +31,7 @@ pub(super) fn committing(db: Db) -> Arc<Committing> {
 async fn commit(db: &Db, sales: &[Sale]) -> Vec<Decided> {
     match store::confirm(db, sales).await {
         Ok(decisions) => {
+            db.outbox().notify_one();
             let of = |sale: &Sale| decisions.iter().find(|decision| decision.id == sale.pinned.id);
             sales.iter().map(|sale| Ok(of(sale).cloned())).collect()
         }

@@ -102,6 +102,20 @@ impl Orders {
         store::order(&self.db, id, viewer).await
     }
 
+    /// Those of these orders that exist.
+    pub async fn these(&self, ids: &[OrderId]) -> Result<Vec<Order>, Fault> {
+        store::these(&self.db, ids).await
+    }
+
+    /// The order, and the address that news of it goes to, if one was named.
+    pub async fn with_address(
+        &self,
+        id: OrderId,
+    ) -> Result<Option<(Order, Option<String>)>, Fault> {
+        let Some(order) = store::order(&self.db, id, &Viewer::All).await? else { return Ok(None) };
+        Ok(Some((order, store::address(&self.db, id).await?)))
+    }
+
     /// A page of orders, the newest first, from `before` (exclusive) on; one more than `limit` where there are more.
     pub async fn list(
         &self,
@@ -119,6 +133,7 @@ impl Orders {
             return Ok(None);
         }
         store::fulfil(&self.db, id).await?;
+        self.db.outbox().notify_one();
         store::order(&self.db, id, viewer).await
     }
 
@@ -133,6 +148,7 @@ impl Orders {
         if self.movements.give_back(id, units, actor).await?.is_none() {
             return Ok(None);
         }
+        self.db.outbox().notify_one();
         store::order(&self.db, id, &Viewer::All).await
     }
 }

@@ -283,6 +283,7 @@ impl Orders {
                 self.reservations.settle(decision, &names).await;
             }
             fault_point::reach("after_settle");
+            self.db.outbox().notify_one();
             let order = sale.order(&decisions[0]);
             return Ok(Attempt::Placed(Placed { order, created: true }));
         }

@@ -25,6 +25,16 @@ select o.order_id, o.user_id, o.reservation_id, o.status, o.total_minor, o.curre
          where own.order_id = o.order_id and p.owner_id = $2)))
  order by i.product_id";
 
+const THESE: &str = "-- orders.these
+select o.order_id, o.user_id, o.reservation_id, o.status, o.total_minor, o.currency, o.created_at, i.product_id, i.sku,
+       i.name, i.quantity, i.unit_price_minor
+  from orders o join order_items i using (order_id)
+ where o.order_id = any ($1)
+ order by o.order_id, i.product_id";
+
+const ADDRESS: &str = "-- orders.address
+select email from orders where order_id = $1";
+
 const CONFIRM_ORDER: &str = "-- orders.confirm_order
 select reservation_id, outcome, reason, user_id, order_id, product_ids, quantities, tokens, created_at
   from confirm_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
@@ -69,8 +79,17 @@ const LIST_OF_MERCHANT: &str = page!(
 );
 
 /// Statements, for the test that prepares each on a fresh schema.
-pub const STATEMENTS: &[&str] =
-    &[CONFIRM, CONFIRM_ORDER, ORDER, FULFIL, LIST_ALL, LIST_OF_BUYER, LIST_OF_MERCHANT];
+pub const STATEMENTS: &[&str] = &[
+    CONFIRM,
+    CONFIRM_ORDER,
+    ORDER,
+    THESE,
+    ADDRESS,
+    FULFIL,
+    LIST_ALL,
+    LIST_OF_BUYER,
+    LIST_OF_MERCHANT,
+];
 
 /// One sale for `confirm`.
 #[derive(Clone)]
@@ -172,6 +191,15 @@ pub(super) async fn order(db: &Db, id: OrderId, viewer: &Viewer) -> Result<Optio
     };
     let rows = db.read(ORDER, &[&id, &user, &merchant]).await?;
     Ok(orders(&rows)?.pop())
+}
+
+pub(super) async fn these(db: &Db, ids: &[OrderId]) -> Result<Vec<Order>, Fault> {
+    orders(&db.read(THESE, &[&ids]).await?)
+}
+
+/// The address that news of an order goes to.
+pub(super) async fn address(db: &Db, id: OrderId) -> Result<Option<String>, Fault> {
+    Ok(db.read(ADDRESS, &[&id]).await?.first().and_then(|row| row.get("email")))
 }
 
 /// Rows of lines, those of one order together.

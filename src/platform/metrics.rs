@@ -40,6 +40,16 @@ pub const EVENTS_DROPPED: &str = "holdfast_expiry_events_dropped_total";
 pub const RATE_LIMITED: &str = "holdfast_rate_limited_total";
 /// Open streams of stock events.
 pub const EVENT_STREAMS: &str = "holdfast_event_streams";
+/// Deliveries and events that wait to be sent.
+pub const OUTBOX_BACKLOG: &str = "holdfast_outbox_backlog";
+/// Age of the oldest of them, seconds.
+pub const OUTBOX_OLDEST: &str = "holdfast_outbox_oldest_age_seconds";
+/// Deliveries that were given up and wait for an admin.
+pub const DEAD_LETTERS: &str = "holdfast_dead_letters";
+/// Attempts to deliver, by `kind` and `outcome`.
+pub const DELIVERIES: &str = "holdfast_deliveries_total";
+/// Duration of an attempt to deliver, seconds, by `kind`.
+pub const DELIVERY_SECONDS: &str = "holdfast_delivery_seconds";
 
 const SECONDS: [f64; 14] =
     [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.15, 0.25, 0.5, 1.0, 2.5, 10.0];
@@ -83,6 +93,11 @@ fn describe() {
     describe_histogram!(HTTP_SECONDS, Unit::Seconds, "duration of a request");
     describe_counter!(RATE_LIMITED, "requests that were refused for coming too often");
     describe_gauge!(EVENT_STREAMS, "open streams of stock events");
+    describe_gauge!(OUTBOX_BACKLOG, "deliveries and events that wait to be sent");
+    describe_gauge!(OUTBOX_OLDEST, Unit::Seconds, "age of the oldest that waits to be sent");
+    describe_gauge!(DEAD_LETTERS, "deliveries that were given up");
+    describe_counter!(DELIVERIES, "attempts to deliver");
+    describe_histogram!(DELIVERY_SECONDS, Unit::Seconds, "duration of an attempt to deliver");
     describe_counter!(HOLDS, "holds that were made");
     describe_counter!(REFUSALS, "refusals to reserve");
     describe_counter!(ENDS, "reservations that ended");

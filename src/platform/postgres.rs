@@ -10,6 +10,7 @@ use deadpool_postgres::{
     Timeouts,
 };
 use secrecy::{ExposeSecret, SecretString};
+use tokio::sync::Notify;
 use tokio::time::Instant as Started;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{NoTls, Row};
@@ -35,6 +36,7 @@ pub struct Db {
     clock: Clock,
     down_until: Arc<AtomicI64>,
     patience: Duration,
+    outbox: Arc<Notify>,
 }
 
 impl Db {
@@ -45,6 +47,7 @@ impl Db {
             clock: clock.clone(),
             down_until: Arc::new(AtomicI64::new(0)),
             patience: settings.statement_timeout + MARGIN,
+            outbox: Arc::default(),
         })
     }
 
@@ -102,6 +105,12 @@ impl Db {
                 Err(Fault::unavailable(name_of(sql), Outcome::Unknown).because(elapsed))
             }
         }
+    }
+
+    /// Wakes whoever sends what stands in the outbox: call it after a change that wrote there. Only a hint; without it
+    /// the next look finds the row as well.
+    pub fn outbox(&self) -> &Notify {
+        &self.outbox
     }
 
     /// Closes the pool; connections in use finish first.

@@ -40,12 +40,19 @@ impl Reservations {
                 watched.ended_at(oldest_ms);
                 return Ok(());
             }
-            let rows: Vec<Ended> = ended
-                .iter()
-                .filter_map(|(id, record)| row(watched, *id, record.as_ref()))
-                .collect();
+            let mut rows = Vec::new();
+            for (id, record) in &ended {
+                let Some(mut row) = row(watched, *id, record.as_ref()) else { continue };
+                if let Some(record) = record {
+                    row.news = self.farewell(*id, name, record).await?;
+                }
+                rows.push(row);
+            }
             if !rows.is_empty() {
                 store::archive(&self.shared.background_db, &rows).await?;
+            }
+            if rows.iter().any(|row| row.news.is_some()) {
+                self.shared.background_db.outbox().notify_one();
             }
             let ids: Vec<ReservationId> = ended.iter().map(|(id, _)| *id).collect();
             self.on_sku(name, || self.ledger.forget(&name.sku, &ids)).await?;
@@ -71,5 +78,6 @@ fn row(watched: &Watched, id: ReservationId, record: Option<&Record>) -> Option<
         created_at: Instant::from_ms(record.created_ms),
         expires_at: Instant::from_ms(record.deadline_ms),
         ended_at: Instant::from_ms(end.at_ms),
+        news: None,
     })
 }

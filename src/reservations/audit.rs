@@ -10,7 +10,7 @@ use crate::kernel::ProductId;
 use crate::platform::{Fault, metrics as names};
 use crate::reservations::ledger::{Audit, Trouble};
 use crate::reservations::store::Shelf;
-use crate::reservations::{Reservations, store};
+use crate::reservations::{Reservations, Wanted, store};
 
 /// SKUs per step of the pass.
 const STEP: usize = 500;
@@ -132,6 +132,9 @@ impl Reservations {
     /// Tells the watch what is due, unless there is nothing on this SKU.
     fn note_audit(&self, name: &Arc<Name>, audit: &Audit) {
         self.shared.watch.redis_time(audit.now_ms);
+        if self.wanted_news() != Wanted::default() {
+            self.moved_again(name);
+        }
         if audit.earliest_ms + audit.oldest_pin_ms + audit.oldest_end_ms > 0 {
             let watched = self.watched(name);
             watched.due_at(audit.earliest_ms);

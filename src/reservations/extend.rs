@@ -67,7 +67,10 @@ impl Reservations {
             let extend =
                 || self.ledger.extend(&name.sku, live.id, &home.user, home.extensions, deadline_ms);
             match self.on_sku(&name, extend).await? {
-                Extended::Until { deadline_ms } => live.lines[at].1.deadline_ms = deadline_ms,
+                Extended::Until { deadline_ms } => {
+                    live.lines[at].1.deadline_ms = deadline_ms;
+                    self.moved_again(&name);
+                }
                 Extended::Meanwhile => return Ok(None),
                 Extended::Gone { reason } => {
                     self.give_up(&live).await;

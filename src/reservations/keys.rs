@@ -41,6 +41,11 @@ impl Keys {
         format!("{}c:{{{sku}}}:{user}", self.prefix)
     }
 
+    /// News of holds, for those who subscribed.
+    pub(super) fn news(&self, sku: &Sku) -> String {
+        format!("{}n:{{{sku}}}", self.prefix)
+    }
+
     /// Buyers on their way into a rebuild.
     pub(super) fn staged_buyers(&self, sku: &Sku, epoch: i64) -> String {
         format!("{}bn:{{{sku}}}:{epoch}", self.prefix)

@@ -17,6 +17,7 @@ mod http;
 mod keys;
 mod ledger;
 mod movements;
+mod news;
 mod query;
 mod rebuild;
 mod record;
@@ -41,6 +42,7 @@ use crate::platform::{Db, Fault, Outcome, Tasks};
 use batch::Batches;
 use events::Streams;
 use ledger::{Ledger, Trouble};
+use news::Audience;
 use rebuild::Rebuilder;
 use stock::Snapshots;
 use watch::Watch;
@@ -54,6 +56,7 @@ pub use events::Watching;
 pub use http::{Operations, routes};
 pub use ledger::Audit;
 pub use movements::Grab;
+pub use news::{News, Wanted};
 pub use query::{Item, Reservation, Status};
 pub use reserve::{Held, Hold, ReserveError, Short};
 pub use startup::check as check_redis;
@@ -97,6 +100,7 @@ struct Shared {
     watch: Watch,
     snapshots: Snapshots,
     streams: Streams,
+    audience: Audience,
 }
 
 /// The reservations' handle; each worker has one with its own lane.
@@ -110,13 +114,16 @@ pub struct Reservations {
 impl Reservations {
     /// The handle of background work, over the pool.
     pub fn new(parts: Parts) -> Self {
-        let ledger = Ledger::new(Via::Pool(parts.redis.clone()), parts.redis.prefix());
+        let audience = Audience::default();
+        let via = Via::Pool(parts.redis.clone());
+        let ledger = Ledger::new(via, parts.redis.prefix(), audience.clone());
         let rebuilder =
             Rebuilder::new(ledger.clone(), parts.background_db.clone(), parts.catalogue.clone());
         let shared = Shared {
             watch: Watch::new(parts.clock),
             snapshots: Snapshots::new(parts.settings.stock_max_age),
             streams: Streams::new(parts.event_streams),
+            audience,
             db: parts.db,
             background_db: parts.background_db,
             catalogue: parts.catalogue,

@@ -157,7 +157,7 @@ impl Reservations {
         self.with_lines(id, name, record, now_ms).await.map(Some)
     }
 
-    async fn with_lines(
+    pub(super) async fn with_lines(
         &self,
         id: ReservationId,
         home: Arc<Name>,

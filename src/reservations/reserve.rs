@@ -184,7 +184,8 @@ impl Reservations {
         lines: &[(Arc<Name>, Quantity)],
         deadline_ms: i64,
     ) -> Result<(), ReserveError> {
-        for (name, _) in lines {
+        // The home line comes last: with it all of them stand, and its script tells of it.
+        for (name, _) in lines.iter().rev() {
             if !self.on_sku(name, || self.ledger.arm(&name.sku, id, deadline_ms)).await? {
                 self.undo(hold, id, lines).await;
                 return Err(

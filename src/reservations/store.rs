@@ -58,12 +58,25 @@ select reservation_id from ended
  where $2::timestamptz is null or (ended_at, reservation_id) < ($2, $3)
  order by ended_at desc, reservation_id desc limit $4";
 
+// What is written anew is told, if somebody wants to hear; what was there before was told before.
 const ARCHIVE: &str = "-- reservation_history.archive
-insert into reservation_history (reservation_id, product_id, user_id, quantity, status, reason, actor, created_at,
-    expires_at, ended_at)
-select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[],
-    $8::timestamptz[], $9::timestamptz[], $10::timestamptz[])
-on conflict do nothing";
+with line as (
+    select * from unnest($1::uuid[], $2::bigint[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::text[],
+        $8::timestamptz[], $9::timestamptz[], $10::timestamptz[], $11::jsonb[])
+      as line(reservation_id, product_id, user_id, quantity, status, reason, actor, created_at, expires_at, ended_at,
+          news)
+), archived as (
+    insert into reservation_history (reservation_id, product_id, user_id, quantity, status, reason, actor, created_at,
+        expires_at, ended_at)
+    select reservation_id, product_id, user_id, quantity, status, reason, actor, created_at, expires_at, ended_at
+      from line
+    on conflict do nothing
+    returning reservation_id, product_id
+)
+insert into outbox (topic, reservation_id, payload)
+select 'reservation.' || line.status, line.reservation_id, line.news
+  from line join archived using (reservation_id, product_id) where line.news is not null
+ order by line.ended_at";
 
 const REBUILD_BEGIN: &str = "-- sku_stock.rebuild_begin
 select r.epoch, r.stocked, r.sold, r.returned, r.stock_ver, r.pending,
@@ -254,6 +267,8 @@ pub(super) struct Ended {
     pub(super) created_at: Instant,
     pub(super) expires_at: Instant,
     pub(super) ended_at: Instant,
+    /// What to tell of its end.
+    pub(super) news: Option<serde_json::Value>,
 }
 
 pub(super) async fn archive(db: &Db, ended: &[Ended]) -> Result<(), Fault> {
@@ -267,6 +282,7 @@ pub(super) async fn archive(db: &Db, ended: &[Ended]) -> Result<(), Fault> {
     let created: Vec<_> = ended.iter().map(|line| line.created_at).collect();
     let expires: Vec<_> = ended.iter().map(|line| line.expires_at).collect();
     let at: Vec<_> = ended.iter().map(|line| line.ended_at).collect();
+    let news: Vec<_> = ended.iter().map(|line| line.news.as_ref()).collect();
     db.write(
         ARCHIVE,
         &[
@@ -280,6 +296,7 @@ pub(super) async fn archive(db: &Db, ended: &[Ended]) -> Result<(), Fault> {
             &created,
             &expires,
             &at,
+            &news,
         ],
     )
     .await?;

@@ -2,7 +2,7 @@
 //! that only steer when somebody looks; the scripts decide by what they find.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Notify;
@@ -20,6 +20,7 @@ pub(super) struct Watched {
     due: AtomicI64,
     pinned: AtomicI64,
     ended: AtomicI64,
+    moved: AtomicBool,
 }
 
 /// All SKUs that this process has touched.
@@ -34,17 +35,33 @@ pub(super) struct Watch {
 impl Watched {
     /// A hold is due at this moment of Redis's clock (0: none is).
     pub(super) fn due_at(&self, at_ms: i64) {
+        self.moved();
         note(&self.due, at_ms);
     }
 
     /// A pin was made at this moment.
     pub(super) fn pinned_at(&self, at_ms: i64) {
+        self.moved();
         note(&self.pinned, at_ms);
     }
 
     /// A reservation ended at this moment.
     pub(super) fn ended_at(&self, at_ms: i64) {
+        self.moved();
         note(&self.ended, at_ms);
+    }
+
+    /// Something may have happened that somebody wants to hear of.
+    pub(super) fn moved(&self) {
+        // Mostly it is known already, and a look is cheaper for those beside.
+        if !self.moved.load(Ordering::Relaxed) {
+            self.moved.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// True once when something may have.
+    pub(super) fn take_moved(&self) -> bool {
+        self.moved.load(Ordering::Relaxed) && self.moved.swap(false, Ordering::Relaxed)
     }
 
     /// True once when something has been due by `now`; what is left is told again by the next reply.
@@ -88,7 +105,13 @@ impl Watch {
         let mut skus = self.skus.write().unwrap_or_else(PoisonError::into_inner);
         let new = || {
             let [due, pinned, ended] = [NEVER; 3].map(AtomicI64::new);
-            Arc::new(Watched { name: name.clone(), due, pinned, ended })
+            Arc::new(Watched {
+                name: name.clone(),
+                due,
+                pinned,
+                ended,
+                moved: AtomicBool::new(true),
+            })
         };
         skus.entry(name.id).or_insert_with(new).clone()
     }

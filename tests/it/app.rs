@@ -124,7 +124,7 @@ async fn template() -> &'static str {
                 .await
                 .unwrap();
             let stores = Stores { database_url: database_url(&name), ..Stores::somewhere() };
-            postgres::migrate(&stores.settings(&[]).database).await.unwrap();
+            stores.migrate().await;
             name
         })
         .await
@@ -148,6 +148,21 @@ impl Stores {
         let sql = format!("create database {name} template {}", template().await);
         connect(&maintenance_url()).await.batch_execute(&sql).await.unwrap();
         stores
+    }
+
+    /// Brings the schema up. What is ever written to the outbox is kept beside it, because it leaves when it is sent,
+    /// and the proof at the end wants to see it.
+    pub async fn migrate(&self) {
+        postgres::migrate(&self.settings(&[]).database).await.unwrap();
+        let keep = "
+            create table outbox_seen (topic text not null, reservation_id uuid, payload jsonb not null);
+            create function outbox_see() returns trigger language plpgsql as $$
+            begin
+                insert into outbox_seen values (new.topic, new.reservation_id, new.payload);
+                return null;
+            end $$;
+            create trigger outbox_see after insert on outbox for each row execute function outbox_see();";
+        connect(&self.database_url).await.batch_execute(keep).await.unwrap();
     }
 
     /// The environment that a service of these stores runs in.

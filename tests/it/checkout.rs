@@ -304,7 +304,7 @@ async fn an_order_stands_in_every_table_it_belongs_in() {
     let sql = "select o.order_id::text, o.email, o.actor, m.movement_type, m.quantity, m.stock_after, m.actor as mover,
                       x.topic, x.payload, d.outcome, u.bought
                  from orders o join stock_movements m using (order_id)
-                 join outbox x on x.reservation_id = o.reservation_id
+                 join outbox_seen x on x.reservation_id = o.reservation_id
                  join reservation_decisions d on d.reservation_id = o.reservation_id
                  join user_sku u on u.user_id = o.user_id and u.product_id = m.product_id
                 where m.product_id = $1";

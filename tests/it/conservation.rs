@@ -105,7 +105,7 @@ pub async fn examine(stores: &Stores) -> Result<(), String> {
         }
     }
     let outbox = "
-        select (select count(*) from outbox where topic = 'order.paid') as told,
+        select (select count(*) from outbox_seen where topic = 'order.paid') as told,
                (select count(*) from orders) as orders,
                (select count(distinct order_id) from reservation_decisions where outcome = 'CONFIRMED') as confirmed";
     let row = postgres.query_one(outbox, &[]).await.unwrap();

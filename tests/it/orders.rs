@@ -53,7 +53,7 @@ async fn a_cart_becomes_one_order_with_the_hold_that_stood() {
     let fulfilled = act(&app, &app.service(), &placed, "fulfil").await.expect(200);
     assert_eq!(fulfilled["status"], "fulfilled");
     assert_eq!(act(&app, &app.admin(), &placed, "fulfil").await.expect(200), fulfilled);
-    let news = "select count(*) from outbox where topic = 'order.fulfilled'";
+    let news = "select count(*) from outbox_seen where topic = 'order.fulfilled'";
     let told: i64 = app.stores.postgres().await.query_one(news, &[]).await.unwrap().get(0);
     assert_eq!(told, 1);
 }

@@ -67,7 +67,11 @@ impl Drop for Log {
 }
 
 fn spawn(environment: &[(String, String)], log: &Log) -> Process {
-    let program = Path::new(env!("CARGO_BIN_EXE_holdfast"));
+    spawn_as(env!("CARGO_BIN_EXE_holdfast"), environment, log)
+}
+
+fn spawn_as(program: &str, environment: &[(String, String)], log: &Log) -> Process {
+    let program = Path::new(program);
     let launched = Launch::new(program, Ending::Kill).spawn(|command| {
         command.arg("serve").env_clear().envs(environment.iter().cloned());
         command.env("HOLDFAST__LOG__FORMAT", "json");
@@ -80,8 +84,14 @@ fn spawn(environment: &[(String, String)], log: &Log) -> Process {
 impl ServiceProcess {
     /// Starts a service on these stores and waits until it is ready.
     pub async fn start(stores: &Stores, more: &[(&str, &str)]) -> Self {
+        Self::start_as(None, stores, more).await
+    }
+
+    /// The same with another build of the program.
+    pub async fn start_as(program: Option<&str>, stores: &Stores, more: &[(&str, &str)]) -> Self {
         let log = Log::new();
-        let process = Mutex::new(spawn(&stores.environment(more), &log));
+        let program = program.unwrap_or(env!("CARGO_BIN_EXE_holdfast"));
+        let process = Mutex::new(spawn_as(program, &stores.environment(more), &log));
         until("the service serves", || async {
             assert!(process.lock().unwrap().exited().unwrap().is_none(), "it ended at once");
             log.lines().iter().any(|line| line["message"] == "serving")
@@ -116,8 +126,11 @@ impl ServiceProcess {
     }
 
     pub fn signal(&self, signal: Signal) {
-        let pid = self.process.lock().unwrap().pid();
-        signal_to(pid, signal);
+        signal_to(self.pid(), signal);
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.lock().unwrap().pid()
     }
 
     /// Kills it on the spot.
@@ -167,6 +180,6 @@ pub async fn own_postgres() -> (Postgres, Stores) {
         postgres
     });
     let stores = Stores { database_url: postgres.url("own"), ..Stores::fresh().await };
-    holdfast::platform::postgres::migrate(&stores.settings(&[]).database).await.unwrap();
+    stores.migrate().await;
     (postgres, stores)
 }

@@ -99,7 +99,7 @@ async fn an_order_is_refunded_by_an_admin_only_and_then_it_is_over() {
     let listed = app.get("/api/orders?status=refunded", &app.customer("alice")).await.expect(200);
     assert_eq!(listed["items"][0]["id"], order["id"]);
     let postgres = app.stores.postgres().await;
-    let told = "select count(*) from outbox where topic = 'order.refunded'";
+    let told = "select count(*) from outbox_seen where topic = 'order.refunded'";
     assert_eq!(postgres.query_one(told, &[]).await.unwrap().get::<_, i64>(0), 1);
     let cancelled = "update orders set status = 'cancelled'";
     postgres.execute(cancelled, &[]).await.unwrap();

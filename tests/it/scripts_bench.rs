@@ -229,13 +229,19 @@ impl Bench {
             pipe.get(&key).pttl(&key);
         }
         pipe.exists(self.key("bn", ""));
+        pipe.cmd("XRANGE").arg(self.key("n", "")).arg("-").arg("+");
         let mut found: Vec<Value> = pipe.query(self.redis.as_mut().unwrap()).unwrap();
+        let news = found.pop().unwrap();
         let staged = found.pop();
         let (hashes, rest) = found.split_at(3);
         let (scores, rest) = rest.split_at(3);
         let mut dump = Dump::new();
         if staged != Some(Value::Int(0)) {
             dump.insert("bn".to_owned(), "left behind".to_owned());
+        }
+        let news: Vec<(String, Vec<String>)> = redis::from_redis_value(news).unwrap();
+        for (at, (_, fields)) in news.into_iter().enumerate() {
+            dump.insert(format!("n {at:03}"), fields.join(" "));
         }
         for (kind, hash) in ["s", "h", "b"].iter().zip(hashes) {
             let hash: BTreeMap<String, String> = redis::from_redis_value_ref(hash).unwrap();
@@ -264,6 +270,7 @@ impl Bench {
         for kind in SIX {
             pipe.cmd("DUMP").arg(self.key(kind, ""));
         }
+        pipe.cmd("DUMP").arg(self.key("n", ""));
         for (kind, name) in singles() {
             pipe.cmd("DUMP").arg(self.key(kind, &format!(":{name}")));
         }
@@ -278,6 +285,10 @@ impl Bench {
             let key = self.key(kind, "");
             match kind {
                 "d" | "p" | "g" => self.run(&["ZADD", &key, value, member]),
+                "n" => {
+                    let (what, told) = value.split_once(' ').unwrap();
+                    self.run(&["XADD", &key, "*", what, told])
+                }
                 "t" | "c" => {
                     let (value, left) = value.split_once(' ').unwrap();
                     let left = left.parse::<i64>().unwrap() * MINUTE;
@@ -293,6 +304,7 @@ impl Bench {
     pub fn clear(&mut self) {
         let mut keys: Vec<String> = SIX.iter().map(|kind| self.key(kind, "")).collect();
         keys.push(self.key("bn", ""));
+        keys.push(self.key("n", ""));
         keys.extend(singles().map(|(kind, name)| self.key(kind, &format!(":{name}"))));
         redis::cmd("DEL").arg(keys).exec(self.redis.as_mut().unwrap()).unwrap();
     }

@@ -25,6 +25,8 @@ pub enum Op {
         user: &'static str,
         expected: i64,
     },
+    /// The same while somebody wants to hear of holds.
+    Heard(Box<Op>),
     /// Several of one kind in one call.
     Batch(Vec<Op>),
     Settle {
@@ -103,6 +105,7 @@ impl Op {
             Self::Arm { .. } => "arm",
             Self::Pin { .. } => "pin",
             Self::Settle { .. } => "settle",
+            Self::Heard(op) => return op.script(),
             Self::Batch(ops) => return ops.first()?.script(),
             Self::Grab { .. } => "grab",
             Self::ApplyStock { .. } => "apply_stock",
@@ -261,6 +264,10 @@ pub struct Model {
     timers: BTreeMap<String, (String, i64)>,
     churn: BTreeMap<String, (i64, i64)>,
     rivals: BTreeMap<String, Rivals>,
+    /// Somebody wants to hear of holds.
+    heard: bool,
+    /// What they were told.
+    news: Vec<String>,
 }
 
 /// Holds of one buyer with the same right to the slot: whether they are restored and pinned, and which.
@@ -289,6 +296,8 @@ impl Model {
             timers: BTreeMap::new(),
             churn: BTreeMap::new(),
             rivals: BTreeMap::new(),
+            heard: false,
+            news: Vec::new(),
         }
     }
 
@@ -386,6 +395,9 @@ impl Model {
         for (rid, (token, ttl)) in &self.timers {
             put(format!("t {rid}"), format!("{token} {}", minutes(*ttl)));
         }
+        for (at, news) in self.news.iter().enumerate() {
+            put(format!("n {at:03}"), news.clone());
+        }
         for (user, (at, ttl)) in &self.churn {
             put(format!("c {user}"), format!("{at} {}", minutes(*ttl)));
         }
@@ -395,6 +407,12 @@ impl Model {
     /// Does what the script does, and answers what it answers.
     pub fn apply(&mut self, op: &Op) -> String {
         match op {
+            Op::Heard(op) => {
+                self.heard = true;
+                let reply = self.apply(op);
+                self.heard = false;
+                return reply;
+            }
             Op::Claim(later) => return self.claim(self.epoch + later),
             Op::Rebuild(with) if with.claims => {
                 return format!("{} {}", self.claim(self.after(with).0), self.rebuild(with));
@@ -502,9 +520,18 @@ impl Model {
                 self.take_terms(with);
                 "{0}".to_owned()
             }
-            Op::Claim(_) | Op::Rebuild(_) | Op::Pass(_) | Op::Plant { .. } | Op::Lose(_) => {
-                String::new()
-            }
+            Op::Heard(_)
+            | Op::Claim(_)
+            | Op::Rebuild(_)
+            | Op::Pass(_)
+            | Op::Plant { .. }
+            | Op::Lose(_) => String::new(),
+        }
+    }
+
+    fn tell(&mut self, what: &str, rid: &str) {
+        if self.heard {
+            self.news.push(format!("{what} {rid} {}", self.records[rid].packed()));
         }
     }
 
@@ -555,6 +582,9 @@ impl Model {
                     return refused;
                 }
                 self.records.get_mut(&slot).unwrap().qty = want.qty;
+                if more != 0 {
+                    self.tell("held", &slot);
+                }
                 return self.standing(1, &slot, ttl);
             }
         }
@@ -587,6 +617,9 @@ impl Model {
             pinned_at: 0,
         };
         self.records.insert(want.rid.to_owned(), record);
+        if want.lines == "-" {
+            self.tell("held", want.rid);
+        }
         self.timers.insert(want.rid.to_owned(), (token, lifetime));
         self.buyers.entry(want.user.to_owned()).or_default().slot = Some(want.rid.to_owned());
     }
@@ -627,6 +660,9 @@ impl Model {
             Some(r) if r.state == 'H' && r.deadline > now && deadline > now => {
                 r.deadline = deadline;
                 self.timers.insert(rid.to_owned(), (r.token.clone(), deadline - now));
+                if r.lines != "@" {
+                    self.tell("held", rid);
+                }
                 "{0}".to_owned()
             }
             _ => "{1}".to_owned(),
@@ -732,6 +768,9 @@ impl Model {
         let deadline = r.deadline.max(deadline);
         let held = self.records.get_mut(rid).unwrap();
         (held.ext, held.deadline) = (count + 1, deadline);
+        if r.lines != "@" {
+            self.tell("extended", rid);
+        }
         self.timers.insert(rid.to_owned(), (r.token, deadline - self.now));
         format!("{{0 {deadline}}}")
     }

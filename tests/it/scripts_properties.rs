@@ -84,7 +84,13 @@ fn same(found: &Dump, wanted: &Dump) -> Result<(), String> {
 
 /// Makes the call (or the mishap) on the real thing.
 pub fn perform(bench: &mut Bench, model: &Model, op: &Op) -> Result<String, String> {
+    perform_for(bench, model, op, false)
+}
+
+/// The same, perhaps while somebody wants to hear of holds.
+fn perform_for(bench: &mut Bench, model: &Model, op: &Op, heard: bool) -> Result<String, String> {
     let now = model.now;
+    let news = || heard.then(|| ("n", String::new()));
     let timer = |rid: &str| ("t", format!(":{rid}"));
     let churn = |user: &str| ("c", format!(":{user}"));
     macro_rules! call {
@@ -93,8 +99,10 @@ pub fn perform(bench: &mut Bench, model: &Model, op: &Op) -> Result<String, Stri
         };
     }
     match op {
+        Op::Heard(op) => perform_for(bench, model, op, true),
         Op::Reserve { tolerance, wants } => {
             let keys = wants.iter().flat_map(|want| [timer(want.rid), churn(want.user)]);
+            let keys = keys.chain(news());
             let ids: BTreeSet<&str> = wants.iter().map(|want| want.rid).collect();
             let again = ids.len() < wants.len() || ids.iter().any(|rid| model.knows(rid));
             let again = i32::from(again).to_string();
@@ -114,7 +122,10 @@ pub fn perform(bench: &mut Bench, model: &Model, op: &Op) -> Result<String, Stri
             }
             bench.call("reserve", &keys.collect::<Vec<_>>(), &arguments)
         }
-        Op::Arm { rid, ms } => call!("arm", [timer(rid)], rid, now + ms),
+        Op::Arm { rid, ms } => {
+            let keys: Vec<_> = std::iter::once(timer(rid)).chain(news()).collect();
+            bench.call("arm", &keys, &[(*rid).to_owned(), (now + ms).to_string()])
+        }
         Op::Pin { .. } | Op::Settle { .. } => {
             let batch = Op::Batch(vec![op.clone()]);
             perform(bench, model, &batch).map(|reply| only(&batch, &reply))
@@ -166,7 +177,9 @@ pub fn perform(bench: &mut Bench, model: &Model, op: &Op) -> Result<String, Stri
             )
         }
         Op::Extend { rid, user, count, ms } => {
-            call!("extend", [timer(rid)], rid, user, count, now + ms)
+            let keys: Vec<_> = std::iter::once(timer(rid)).chain(news()).collect();
+            let (count, deadline) = (count.to_string(), (now + ms).to_string());
+            bench.call("extend", &keys, &[(*rid).to_owned(), (*user).to_owned(), count, deadline])
         }
         Op::Expire { most } => call!("expire", [], most),
         Op::ClaimPins { grace, most } => call!("claim_pins", [], grace, most),
@@ -379,8 +392,10 @@ fn op() -> impl Strategy<Value = Op> {
     ]);
     let passing = select(vec![1_000, 60_000, SHORT_TTL, 300_000, DEFAULT_TTL]);
     let rids = || vec(rid(), 1..4);
+    let heard = (select(vec![0, 60_000_i64]), vec(want(), 1..4));
     prop_oneof![
-        16 => reserve.prop_map(|(tolerance, wants)| Op::Reserve { tolerance, wants }),
+        12 => reserve.prop_map(|(tolerance, wants)| Op::Reserve { tolerance, wants }),
+        4 => heard.prop_map(|(tolerance, wants)| Op::Heard(Box::new(Op::Reserve { tolerance, wants }))),
         3 => (rid(), select(vec![-1, 0, 400_000_i64])).prop_map(|(rid, ms)| Op::Arm { rid, ms }),
         9 => vec(pin, 1..4).prop_map(Op::Batch),
         8 => vec(settle, 1..4).prop_map(Op::Batch),

@@ -26,6 +26,10 @@ fn line(rid: &'static str, user: &'static str, qty: i64) -> Op {
     Op::Reserve { tolerance: 0, wants: vec![Want { lines: "@", ..want(rid, user, qty) }] }
 }
 
+fn home(rid: &'static str, user: &'static str, qty: i64) -> Op {
+    Op::Reserve { tolerance: 0, wants: vec![Want { lines: "X,Y", ..want(rid, user, qty) }] }
+}
+
 fn patient(rid: &'static str, user: &'static str, tolerance: i64) -> Op {
     Op::Reserve { tolerance, wants: vec![want(rid, user, 1)] }
 }
@@ -76,6 +80,11 @@ fn rebuild(change: impl FnOnce(&mut Rebuild)) -> Op {
     Op::Rebuild(with)
 }
 
+/// The same while somebody wants to hear of holds.
+fn heard(op: Op) -> Op {
+    Op::Heard(Box::new(op))
+}
+
 fn expire() -> Op {
     Op::Expire { most: 64 }
 }
@@ -97,8 +106,54 @@ pub fn scenarios() -> Vec<Scenario> {
         rebuilding(),
         changing(),
         stocking(),
+        telling(),
     ]
     .concat()
+}
+
+fn telling() -> Vec<Scenario> {
+    vec![
+        (
+            "who wants to hear of holds is told of each that is made, moved or extended",
+            vec![
+                hold("r0", "u0", 1),
+                heard(hold("r1", "u1", 1)),
+                heard(hold("r1", "u1", 1)),
+                heard(hold("r2", "u1", 1)),
+                heard(hold("r2", "u1", 2)),
+                hold("r2", "u1", 1),
+                heard(extend("r1", "u1", 0, 2 * DEFAULT_TTL)),
+                heard(extend("r1", "u1", 0, 2 * DEFAULT_TTL)),
+                extend("r1", "u1", 1, 2 * DEFAULT_TTL),
+                heard(extend("r5", "u1", 0, DEFAULT_TTL)),
+            ],
+        ),
+        (
+            "a batch is told of one by one, also where holds are reaped on the way",
+            vec![
+                hold_for("r0", "u0", 4, MINUTE),
+                Op::Pass(MINUTE),
+                heard(Op::Reserve {
+                    tolerance: 0,
+                    wants: vec![want("r1", "u1", 2), want("r2", "u2", 4), want("r3", "u0", 1)],
+                }),
+            ],
+        ),
+        (
+            "a reservation of several is told of once it is armed",
+            vec![
+                heard(line("r0", "u0", 1)),
+                heard(Op::Arm { rid: "r0", ms: MINUTE }),
+                heard(extend("r0", "u0", 0, DEFAULT_TTL)),
+                heard(home("r1", "u1", 1)),
+                heard(Op::Arm { rid: "r1", ms: MINUTE }),
+                heard(extend("r1", "u1", 0, DEFAULT_TTL)),
+                home("r2", "u2", 1),
+                Op::Arm { rid: "r2", ms: MINUTE },
+                heard(Op::Arm { rid: "r5", ms: MINUTE }),
+            ],
+        ),
+    ]
 }
 
 fn reserving() -> Vec<Scenario> {

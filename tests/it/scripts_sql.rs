@@ -232,6 +232,7 @@ async fn every_statement_of_the_stores_can_be_prepared() {
         holdfast::accounts::STATEMENTS,
         holdfast::cart::STATEMENTS,
         holdfast::catalogue::STATEMENTS,
+        holdfast::notifications::STATEMENTS,
         holdfast::orders::STATEMENTS,
         holdfast::reservations::STATEMENTS,
         holdfast::stock::STATEMENTS,

@@ -8,10 +8,12 @@ mod http;
 mod interrupt;
 mod newman;
 mod progress;
+mod python;
 mod schemathesis;
 mod service;
 mod settings;
 mod stores;
+mod webhooks;
 
 use std::process::ExitCode;
 

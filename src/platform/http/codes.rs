@@ -88,6 +88,11 @@ pub const CODES: &[Code] = &[
     code(409, "cart_full", "A cart has at most 20 lines."),
     code(
         409,
+        "endpoint_limit",
+        "There are as many webhook endpoints as there may be. Delete one that is not used.",
+    ),
+    code(
+        409,
         "extension_limit",
         "The hold was extended as often, or to as long a life, as is allowed.",
     ),
@@ -157,6 +162,11 @@ pub const CODES: &[Code] = &[
         422,
         "price_missing",
         "A product has no price: a storefront sends `total_amount`; a customer cannot buy it alone.",
+    ),
+    code(
+        422,
+        "url_not_allowed",
+        "A webhook endpoint must be reached by https at a public address, unless the operator allows its network.",
     ),
     code(422, "total_mismatch", "It costs something else: `total_amount` says what."),
     code(

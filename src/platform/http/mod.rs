@@ -10,5 +10,5 @@ pub mod limits;
 pub mod probes;
 pub mod problem;
 
-pub use extract::{Json, Object, PathOf, Query};
+pub use extract::{Json, MaybeJson, Object, PathOf, Query};
 pub use problem::Problem;

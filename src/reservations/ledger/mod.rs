@@ -1,6 +1,7 @@
 //! All Redis of the reservations: one function per script, one reply type per function.
 
 mod hints;
+mod news;
 mod replies;
 
 use std::sync::Arc;
@@ -14,10 +15,12 @@ use crate::platform::lua::Script;
 use crate::platform::redis::{Via, is_broken_data};
 use crate::platform::{Fault, lua, metrics as names};
 use crate::reservations::keys::Keys;
+use crate::reservations::news::Audience;
 use hints::Hints;
 use replies::{Reply, pinned, reserved, unreadable};
 
 use crate::reservations::record::Record;
+pub(super) use news::Told;
 pub use replies::Audit;
 pub(super) use replies::{
     Answer, Batch, Cancelled, Expired, Extended, Grabbed, Pin, PinnedRecord, Pinning, Reserved,
@@ -30,11 +33,12 @@ pub(super) struct Ledger {
     via: Via,
     keys: Keys,
     hints: Arc<Hints>,
+    audience: Audience,
 }
 
 impl Ledger {
-    pub(super) fn new(via: Via, prefix: &str) -> Self {
-        Self { via, keys: Keys::new(prefix), hints: Arc::default() }
+    pub(super) fn new(via: Via, prefix: &str, audience: Audience) -> Self {
+        Self { via, keys: Keys::new(prefix), hints: Arc::default(), audience }
     }
 
     /// The same over another way to Redis.
@@ -93,6 +97,7 @@ impl Ledger {
         let more: Vec<String> = wanted
             .iter()
             .flat_map(|want| [self.keys.timer(sku, want.id), self.keys.churn(sku, &want.user)])
+            .chain(self.listening(sku))
             .collect();
         let mut cmd = self.call(&lua::RESERVE, sku, &more);
         cmd.arg(rules.default_ttl_ms).arg(rules.churn_tolerance_ms).arg(i32::from(again));
@@ -130,7 +135,7 @@ impl Ledger {
     }
 
     pub(super) async fn arm(&self, sku: &Sku, id: ReservationId, deadline_ms: i64) -> Answer<bool> {
-        let mut cmd = self.call(&lua::ARM, sku, &[self.keys.timer(sku, id)]);
+        let mut cmd = self.call(&lua::ARM, sku, &self.telling(sku, id));
         cmd.arg(id.to_string()).arg(deadline_ms);
         Ok(self.run(&lua::ARM, &cmd).await?.status()? == 0)
     }
@@ -230,7 +235,7 @@ impl Ledger {
         count: u32,
         deadline_ms: i64,
     ) -> Answer<Extended> {
-        let mut cmd = self.call(&lua::EXTEND, sku, &[self.keys.timer(sku, id)]);
+        let mut cmd = self.call(&lua::EXTEND, sku, &self.telling(sku, id));
         cmd.arg(id.to_string()).arg(user.as_str()).arg(count).arg(deadline_ms);
         let reply = self.run(&lua::EXTEND, &cmd).await?;
         Ok(match reply.status()? {

@@ -15,6 +15,7 @@ use crate::schemathesis::Schemathesis;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::stores::Stores;
+use crate::webhooks::Verifier;
 
 /// Who asks thousands of questions would only be told to come again later.
 const UNLIMITED: [&str; 5] = [
@@ -27,7 +28,7 @@ const UNLIMITED: [&str; 5] = [
 const COLLECTION: &str = "postman/holdfast.postman_collection.json";
 
 /// Checks everything but the tests: formatting, lints, documentation, the compose file, that no
-/// fault point is released, the Postman collection, twice, and that the service answers what its
+/// fault point is released, the Postman collection, twice, webhooks, and that the service answers what its
 /// OpenAPI document says to thousands of questions made up from it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
@@ -52,6 +53,7 @@ pub(crate) fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<ExitCo
     step("that no fault point is released", || fault_points::prove(interrupt))?;
     let binary = cargo::release_binary(interrupt)?;
     step("the Postman collection, twice", || postman(&binary, interrupt))?;
+    step("webhooks, by the library of their standard", || webhooks(&binary, interrupt))?;
     step("the OpenAPI document, by questions", || questions(&binary, interrupt))?;
     if !arguments.no_browser {
         eprintln!("xtask: there are no checks in a browser yet");
@@ -65,6 +67,16 @@ fn postman(binary: &Path, interrupt: &Interrupt) -> Result<()> {
     let newman = Newman::install(&cargo::target()?.join("newman"), interrupt)?;
     on_a_service(binary, &[], interrupt, |service, authority| {
         collection_twice(service, &newman, &workspace, authority, interrupt)
+    })
+}
+
+/// The local profile lets a receiver on this machine be called.
+fn webhooks(binary: &Path, interrupt: &Interrupt) -> Result<()> {
+    let verifier = Verifier::install(&cargo::target()?.join("webhooks"), interrupt)?;
+    on_a_service(binary, &[], interrupt, |service, authority| {
+        let storefront = service.token("service", "storefront")?;
+        let admin = service.token("admin", "root")?;
+        verifier.run(&format!("http://{authority}"), &storefront, &admin, interrupt)
     })
 }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use xtask::servers::install;
+use xtask::servers::{install, mail};
 
 use crate::cargo;
 use crate::interrupt::Interrupt;
@@ -25,6 +25,7 @@ pub(crate) struct Arguments {
 /// Runs the command; its exit code is that of `cargo test`.
 pub(crate) fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<ExitCode> {
     step("finding Redis and Postgres", install::ensure)?;
+    step("finding a mail server", mail::ensure)?;
     let stores = Stores::for_tests()?;
     let environment = [
         ("HOLDFAST_TEST_DATABASE_URL", stores.maintenance_url()),

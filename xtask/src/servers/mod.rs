@@ -20,11 +20,13 @@ mod folder;
 mod identity;
 pub mod install;
 mod lock;
+pub mod mail;
 mod postgres;
 mod psql;
 mod redis;
 
 pub use folder::random_hex;
 pub use lock::Lock;
+pub use mail::Mail;
 pub use postgres::{INITDB_FLAGS, POSTGRES_FLAGS, Postgres, PostgresOptions};
 pub use redis::{Fsync, Listen, REDIS_FLAGS, Redis, RedisOptions, free_port};

@@ -1,0 +1,463 @@
+//! All SQL of the notifications: the outbox, deliveries, endpoints, and what was told of stock.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value};
+use tokio_postgres::Row as Record;
+use uuid::Uuid;
+
+use crate::kernel::Instant;
+use crate::notifications::dead_letters::DeadLetter;
+use crate::notifications::deliver::{Claimed, Failure};
+use crate::notifications::endpoints::{Registration, Stored};
+use crate::notifications::events::Row;
+use crate::platform::{Db, Fault};
+use crate::reservations::{News, Stock};
+
+/// The receiver of mail among the endpoints.
+pub(super) const MAIL: Uuid = Uuid::nil();
+
+const WRITTEN: &str = "-- outbox.written
+select outbox_id, topic, reservation_id, payload, created_at, event_id from outbox
+ where event_id is null order by outbox_id limit $1";
+
+const BROUGHT: &str = "-- outbox.brought
+select outbox_id, topic, reservation_id, payload, created_at, event_id from outbox
+ where event_id is not null order by outbox_id limit $1";
+
+// What was brought before is not brought again.
+const BRING: &str = "-- outbox.bring
+with event as (
+    select * from unnest($1::uuid[], $2::text[], $3::uuid[], $4::jsonb[])
+        with ordinality as e(event_id, topic, reservation_id, payload, place)
+), fresh as (
+    insert into brought_news (event_id) select event_id from event order by place
+    on conflict do nothing returning event_id
+)
+insert into outbox (topic, reservation_id, payload, event_id)
+select event.topic, event.reservation_id, event.payload, event.event_id
+  from event join fresh using (event_id) order by event.place";
+
+const NOTE_STOCK: &str = "-- stock_levels.note
+select product_id, topic from note_stock($1, $2, $3, $4)";
+
+// A row leaves the outbox in the transaction that makes its deliveries; whoever comes second finds it gone. The rows are
+// locked in their order, so that two who come at once do not wait for each other.
+const SPREAD: &str = "-- outbox.spread
+with taken as materialized (
+    select o.outbox_id from outbox o where o.outbox_id = any ($1::bigint[]) order by o.outbox_id for update
+), gone as (
+    delete from outbox o using taken where o.outbox_id = taken.outbox_id returning o.outbox_id
+), event as (
+    select e.* from unnest($1::bigint[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::uuid[])
+            with ordinality as e(outbox_id, event_id, topic, subject, body, mail, place)
+      join gone using (outbox_id)
+), made as (
+    insert into deliveries (endpoint_id, event_id, topic, subject, body)
+    select target.endpoint_id, event.event_id, event.topic, event.subject, target.body
+      from event cross join lateral (
+          select w.endpoint_id, event.body from webhook_endpoints w
+           where event.body <> '' and (cardinality(w.events) = 0 or event.topic = any (w.events))
+          union all
+          select '00000000-0000-0000-0000-000000000000'::uuid, event.mail::text where event.mail is not null) target
+     order by event.place
+    returning delivery_id
+)
+select (select count(*) from gone) as events, (select count(*) from made) as deliveries";
+
+// Nobody wants to know, which is looked at once more in the statement itself.
+const DISCARD: &str = "-- outbox.discard
+with unwanted as materialized (
+    select o.outbox_id from outbox o where not exists (select from webhook_endpoints)
+     order by o.outbox_id limit $1 for update skip locked
+), gone as (
+    delete from outbox o using unwanted where o.outbox_id = unwanted.outbox_id returning o.outbox_id
+)
+select count(*) as events from gone";
+
+// Mail has no endpoint of its own.
+const DUE: &str = "-- deliveries.due
+select r.endpoint_id from (
+    select endpoint_id from webhook_endpoints
+    union all select '00000000-0000-0000-0000-000000000000'::uuid) r
+ where exists (select from deliveries d
+                where d.endpoint_id = r.endpoint_id and d.dead_at is null and d.due_at <= now())";
+
+// Of one subject only the earliest; the others wait until it is delivered or given up.
+const CLAIM: &str = "-- deliveries.claim
+with head as materialized (
+    select d.delivery_id from deliveries d
+     where d.endpoint_id = $1 and d.dead_at is null and d.due_at <= now()
+       and not exists (select from deliveries e
+                        where e.endpoint_id = d.endpoint_id and e.subject = d.subject and e.dead_at is null
+                          and e.delivery_id < d.delivery_id)
+     order by d.due_at, d.delivery_id limit $2 for update of d skip locked
+)
+update deliveries d set claim = $3, attempts = d.attempts + 1, due_at = now() + $4::bigint * interval '1 ms'
+  from head where d.delivery_id = head.delivery_id
+returning d.delivery_id, d.event_id, d.topic, d.body, d.attempts";
+
+const DELIVERED: &str = "-- deliveries.delivered
+delete from deliveries where delivery_id = any ($1) and claim = $2";
+
+// What comes later of the same subject has to wait as long: it need not be looked at before.
+const FAILED: &str = "-- deliveries.failed
+with failed as (
+    update deliveries d
+       set claim = null, last_error = f.error,
+           attempts = d.attempts - case when f.counts then 0 else 1 end,
+           due_at = now() + f.pause_ms * interval '1 ms',
+           dead_at = case when f.dead then now() end
+      from unnest($1::bigint[], $3::text[], $4::bigint[], $5::boolean[], $6::boolean[])
+        as f(delivery_id, error, pause_ms, counts, dead)
+     where d.delivery_id = f.delivery_id and d.claim = $2
+    returning d.delivery_id, d.endpoint_id, d.subject, d.due_at, d.dead_at
+)
+update deliveries d set due_at = failed.due_at from failed
+ where failed.dead_at is null and d.endpoint_id = failed.endpoint_id and d.subject = failed.subject
+   and d.dead_at is null and d.delivery_id > failed.delivery_id and d.due_at < failed.due_at";
+
+// An endpoint that was deleted while an event was on its way to it.
+const SWEEP: &str = "-- deliveries.sweep
+delete from deliveries d
+ where d.endpoint_id <> '00000000-0000-0000-0000-000000000000'::uuid
+   and not exists (select from webhook_endpoints w where w.endpoint_id = d.endpoint_id)";
+
+const FORGET_BROUGHT: &str = "-- brought_news.forget
+delete from brought_news where created_at < now() - interval '15 minutes'";
+
+const BACKLOG: &str = "-- outbox.backlog
+select (select count(*) from outbox) + (select count(*) from deliveries where dead_at is null) as waiting,
+       (select count(*) from deliveries where dead_at is not null) as dead,
+       coalesce(extract(epoch from now() - least(
+           (select created_at from outbox order by outbox_id limit 1),
+           (select created_at from deliveries where dead_at is null order by delivery_id limit 1))), 0)::float8 as oldest_s";
+
+const DEAD: &str = "-- deliveries.dead
+select d.delivery_id, d.endpoint_id, w.url, d.event_id, d.topic, d.attempts, d.last_error, d.created_at, d.dead_at
+  from deliveries d left join webhook_endpoints w using (endpoint_id)
+ where d.dead_at is not null and ($1::bigint is null or d.delivery_id < $1)
+ order by d.delivery_id desc limit $2";
+
+const RETRY: &str = "-- deliveries.retry
+with letter as (
+    select * from deliveries where delivery_id = $1 and dead_at is not null for update
+), again as (
+    update deliveries d set dead_at = null, attempts = 0, due_at = now(), claim = null
+      from letter where d.delivery_id = letter.delivery_id
+)
+select d.delivery_id, d.endpoint_id, w.url, d.event_id, d.topic, d.attempts, d.last_error, d.created_at, d.dead_at
+  from letter d left join webhook_endpoints w using (endpoint_id)";
+
+// The update touches nothing: it makes the row of an earlier run of the same request come back.
+const REGISTER: &str = "-- webhook_endpoints.register
+insert into webhook_endpoints as w (endpoint_id, owner_id, url, description, events, secret, request_key)
+select $1, $2, $3, $4, $5, $6, $7
+ where (select count(*) from webhook_endpoints) < $8
+    or exists (select from webhook_endpoints known where known.request_key = $7)
+on conflict (request_key) do update set request_key = excluded.request_key
+returning endpoint_id, owner_id, url, description, events, secret, previous_secret, previous_until, created_at";
+
+const ALL: &str = "-- webhook_endpoints.all
+select endpoint_id, owner_id, url, description, events, secret, previous_secret, previous_until, created_at
+  from webhook_endpoints order by endpoint_id";
+
+const PAGE: &str = "-- webhook_endpoints.page
+select endpoint_id, owner_id, url, description, events, secret, previous_secret, previous_until, created_at
+  from webhook_endpoints
+ where ($1::text is null or owner_id = $1) and ($2::uuid is null or endpoint_id > $2)
+ order by endpoint_id limit $3";
+
+const GET: &str = "-- webhook_endpoints.get
+select endpoint_id, owner_id, url, description, events, secret, previous_secret, previous_until, created_at
+  from webhook_endpoints where endpoint_id = $2 and ($1::text is null or owner_id = $1)";
+
+// What waits for it goes with it.
+const DELETE: &str = "-- webhook_endpoints.delete
+with gone as (
+    delete from webhook_endpoints where endpoint_id = $2 and ($1::text is null or owner_id = $1) returning endpoint_id
+), waiting as (
+    delete from deliveries d using gone where d.endpoint_id = gone.endpoint_id
+)
+select endpoint_id from gone";
+
+const ROTATE: &str = "-- webhook_endpoints.rotate
+update webhook_endpoints
+   set previous_secret = secret, previous_until = now() + $4::bigint * interval '1 s', secret = $3
+ where endpoint_id = $2 and ($1::text is null or owner_id = $1)
+returning endpoint_id, owner_id, url, description, events, secret, previous_secret, previous_until, created_at";
+
+const RESEAL: &str = "-- webhook_endpoints.reseal
+update webhook_endpoints set secret = $3, previous_secret = coalesce($4, previous_secret)
+ where endpoint_id = $1 and secret = $2";
+
+/// Statements, for the test that prepares each on a fresh schema.
+pub const STATEMENTS: &[&str] = &[
+    WRITTEN,
+    BROUGHT,
+    BRING,
+    NOTE_STOCK,
+    SPREAD,
+    DISCARD,
+    DUE,
+    CLAIM,
+    DELIVERED,
+    FAILED,
+    SWEEP,
+    FORGET_BROUGHT,
+    BACKLOG,
+    DEAD,
+    RETRY,
+    REGISTER,
+    ALL,
+    PAGE,
+    GET,
+    DELETE,
+    ROTATE,
+    RESEAL,
+];
+
+/// Events of Postgres that nobody has spread yet, the oldest first.
+pub(super) async fn written(db: &Db, limit: i64) -> Result<Vec<Row>, Fault> {
+    rows(&db.read(WRITTEN, &[&limit]).await?)
+}
+
+/// The same of Redis.
+pub(super) async fn brought(db: &Db, limit: i64) -> Result<Vec<Row>, Fault> {
+    rows(&db.read(BROUGHT, &[&limit]).await?)
+}
+
+fn rows(records: &[Record]) -> Result<Vec<Row>, Fault> {
+    let row = |record: &Record| {
+        let payload = match record.get("payload") {
+            Value::Object(payload) => payload,
+            _ => Map::new(),
+        };
+        Ok(Row {
+            id: record.get("outbox_id"),
+            topic: record.get("topic"),
+            reservation: record.get("reservation_id"),
+            payload,
+            written_at: record.get("created_at"),
+            event: record.get("event_id"),
+        })
+    };
+    records.iter().map(row).collect()
+}
+
+/// Brings news of Redis, each with the id that always comes of it.
+pub(super) async fn bring(db: &Db, news: &[(Uuid, News)]) -> Result<(), Fault> {
+    let ids: Vec<Uuid> = news.iter().map(|(event, _)| *event).collect();
+    let topics: Vec<&str> = news.iter().map(|(_, news)| news.topic.as_str()).collect();
+    let reservations: Vec<_> = news.iter().map(|(_, news)| news.id).collect();
+    let payloads: Vec<&Value> = news.iter().map(|(_, news)| &news.payload).collect();
+    db.write(BRING, &[&ids, &topics, &reservations, &payloads]).await.map(drop)
+}
+
+/// Notes the stock of products; answers of which something is told.
+pub(super) async fn note_stock(db: &Db, stock: &[(Stock, Value)]) -> Result<Vec<i64>, Fault> {
+    let products: Vec<_> = stock.iter().map(|(stock, _)| stock.product_id).collect();
+    let available: Vec<i64> = stock.iter().map(|(stock, _)| stock.available_stock).collect();
+    let read_at: Vec<_> = stock.iter().map(|(stock, _)| stock.as_of).collect();
+    let payloads: Vec<&Value> = stock.iter().map(|(_, payload)| payload).collect();
+    let told = db.write(NOTE_STOCK, &[&products, &available, &read_at, &payloads]).await?;
+    Ok(told.iter().map(|row| row.get("product_id")).collect())
+}
+
+/// Events on their way to those who want them, as columns.
+#[derive(Debug, Default)]
+pub(super) struct Spreading {
+    pub(super) rows: Vec<i64>,
+    pub(super) events: Vec<Uuid>,
+    pub(super) topics: Vec<String>,
+    pub(super) subjects: Vec<Uuid>,
+    /// Empty where no endpoint wanted it a moment ago.
+    pub(super) bodies: Vec<String>,
+    /// The order that its buyer gets a mail about.
+    pub(super) mails: Vec<Option<Uuid>>,
+}
+
+/// Makes deliveries of events; answers how many events were still there, and how many deliveries they became.
+pub(super) async fn spread(db: &Db, events: &Spreading) -> Result<(i64, i64), Fault> {
+    let Spreading { rows, events, topics, subjects, bodies, mails } = events;
+    let spread = db.write(SPREAD, &[rows, events, topics, subjects, bodies, mails]).await?;
+    let missing = || Fault::internal("spreading events");
+    let row = spread.first().ok_or_else(missing)?;
+    Ok((row.get("events"), row.get("deliveries")))
+}
+
+/// Drops events while nobody wants to know; answers how many.
+pub(super) async fn discard(db: &Db, most: i64) -> Result<i64, Fault> {
+    Ok(db.write(DISCARD, &[&most]).await?.first().map_or(0, |row| row.get("events")))
+}
+
+/// Receivers for whom something is due.
+pub(super) async fn due(db: &Db) -> Result<Vec<Uuid>, Fault> {
+    Ok(db.read(DUE, &[]).await?.iter().map(|row| row.get("endpoint_id")).collect())
+}
+
+/// Claims what may be sent to a receiver, for so long.
+pub(super) async fn claim(
+    db: &Db,
+    endpoint: Uuid,
+    most: usize,
+    claim: Uuid,
+    lease: Duration,
+) -> Result<Vec<Claimed>, Fault> {
+    let (most, lease_ms) = (most as i64, lease.as_millis() as i64);
+    let rows = db.write(CLAIM, &[&endpoint, &most, &claim, &lease_ms]).await?;
+    let mut claimed: Vec<Claimed> = rows
+        .iter()
+        .map(|row| Claimed {
+            id: row.get("delivery_id"),
+            event: row.get("event_id"),
+            topic: row.get("topic"),
+            body: row.get("body"),
+            attempts: row.get::<_, i32>("attempts").unsigned_abs(),
+        })
+        .collect();
+    claimed.sort_by_key(|delivery| delivery.id);
+    Ok(claimed)
+}
+
+pub(super) async fn delivered(db: &Db, claim: Uuid, ids: &[i64]) -> Result<(), Fault> {
+    db.write(DELIVERED, &[&ids, &claim]).await.map(drop)
+}
+
+pub(super) async fn failed(db: &Db, claim: Uuid, failures: &[Failure]) -> Result<(), Fault> {
+    let ids: Vec<i64> = failures.iter().map(|failure| failure.id).collect();
+    let errors: Vec<&str> = failures.iter().map(|failure| failure.error.as_str()).collect();
+    let pauses: Vec<i64> =
+        failures.iter().map(|failure| failure.pause.as_millis() as i64).collect();
+    let counts: Vec<bool> = failures.iter().map(|failure| failure.counts).collect();
+    let dead: Vec<bool> = failures.iter().map(|failure| failure.dead).collect();
+    db.write(FAILED, &[&ids, &claim, &errors, &pauses, &counts, &dead]).await.map(drop)
+}
+
+/// Removes what nobody waits for.
+pub(super) async fn sweep(db: &Db) -> Result<(), Fault> {
+    db.write(SWEEP, &[]).await?;
+    db.write(FORGET_BROUGHT, &[]).await.map(drop)
+}
+
+/// How much waits, how much was given up, and the age of the oldest that waits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Backlog {
+    pub(super) waiting: i64,
+    pub(super) dead: i64,
+    pub(super) oldest_s: f64,
+}
+
+pub(super) async fn backlog(db: &Db) -> Result<Backlog, Fault> {
+    let rows = db.read(BACKLOG, &[]).await?;
+    let row = rows.first().ok_or_else(|| Fault::internal("measuring the outbox"))?;
+    Ok(Backlog {
+        waiting: row.get("waiting"),
+        dead: row.get("dead"),
+        oldest_s: row.get::<_, f64>("oldest_s").max(0.0),
+    })
+}
+
+/// At most `limit` dead letters and one more, the newest first, those before this one.
+pub(super) async fn dead(
+    db: &Db,
+    before: Option<i64>,
+    limit: i64,
+) -> Result<Vec<DeadLetter>, Fault> {
+    Ok(db.read(DEAD, &[&before, &(limit + 1)]).await?.iter().map(letter).collect())
+}
+
+/// Makes a dead letter due again; none if there is no such one.
+pub(super) async fn retry(db: &Db, id: i64) -> Result<Option<DeadLetter>, Fault> {
+    Ok(db.write(RETRY, &[&id]).await?.first().map(letter))
+}
+
+fn letter(row: &Record) -> DeadLetter {
+    let endpoint: Uuid = row.get("endpoint_id");
+    DeadLetter {
+        id: row.get("delivery_id"),
+        endpoint: (endpoint != MAIL).then_some(endpoint),
+        url: row.get("url"),
+        event: row.get("event_id"),
+        topic: row.get("topic"),
+        attempts: row.get("attempts"),
+        last_error: row.get("last_error"),
+        created_at: row.get("created_at"),
+        died_at: row.get("dead_at"),
+    }
+}
+
+/// Makes an endpoint; none if there are as many as there may be.
+pub(super) async fn register(
+    db: &Db,
+    id: Uuid,
+    new: &Registration,
+    sealed: &[u8],
+    most: i64,
+) -> Result<Option<Stored>, Fault> {
+    let Registration { owner, url, description, events, request_key } = new;
+    let url = url.as_str();
+    let rows = db
+        .write(REGISTER, &[&id, owner, &url, description, events, &sealed, request_key, &most])
+        .await?;
+    Ok(rows.first().map(stored))
+}
+
+fn stored(row: &Record) -> Stored {
+    Stored {
+        id: row.get("endpoint_id"),
+        owner: row.get("owner_id"),
+        url: row.get("url"),
+        description: row.get("description"),
+        events: row.get("events"),
+        secret: row.get("secret"),
+        previous_secret: row.get("previous_secret"),
+        previous_until: row.get::<_, Option<Instant>>("previous_until"),
+        created_at: row.get("created_at"),
+    }
+}
+
+pub(super) async fn all(db: &Db) -> Result<Vec<Stored>, Fault> {
+    Ok(db.read(ALL, &[]).await?.iter().map(stored).collect())
+}
+
+/// At most `limit` endpoints and one more, those after this one.
+pub(super) async fn page(
+    db: &Db,
+    owner: Option<&str>,
+    after: Option<Uuid>,
+    limit: i64,
+) -> Result<Vec<Stored>, Fault> {
+    Ok(db.read(PAGE, &[&owner, &after, &(limit + 1)]).await?.iter().map(stored).collect())
+}
+
+pub(super) async fn get(db: &Db, owner: Option<&str>, id: Uuid) -> Result<Option<Stored>, Fault> {
+    Ok(db.read(GET, &[&owner, &id]).await?.first().map(stored))
+}
+
+pub(super) async fn delete(db: &Db, owner: Option<&str>, id: Uuid) -> Result<bool, Fault> {
+    Ok(!db.write(DELETE, &[&owner, &id]).await?.is_empty())
+}
+
+pub(super) async fn rotate(
+    db: &Db,
+    owner: Option<&str>,
+    id: Uuid,
+    sealed: &[u8],
+    keep: Duration,
+) -> Result<Option<Stored>, Fault> {
+    let keep_s = keep.as_secs() as i64;
+    let rows = db.write(ROTATE, &[&owner, &id, &sealed, &keep_s]).await?;
+    Ok(rows.first().map(stored))
+}
+
+/// Keeps the same secrets under another seal, unless somebody rotated them meanwhile.
+pub(super) async fn reseal(
+    db: &Db,
+    id: Uuid,
+    known: &[u8],
+    secret: &[u8],
+    previous: Option<&[u8]>,
+) -> Result<(), Fault> {
+    db.write(RESEAL, &[&id, &known, &secret, &previous]).await.map(drop)
+}
