@@ -116,3 +116,131 @@ begin
         end if;
     end loop;
 end $$;
+
+-- The queue. It is empty at one moment and has a hundred thousand rows at the next, so what the planner knows of it is
+-- always wrong: these functions say themselves that every look goes by an index, in its order. (What is turned off costs
+-- much by the planner's count, which is why there must be no JIT.)
+
+-- Events that nobody has spread yet, the oldest first: those of Postgres, or those that were brought from Redis.
+create function outbox_next(p_brought boolean, p_most bigint) returns setof outbox language plpgsql volatile
+    set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
+begin
+    if p_brought then
+        return query select o.* from outbox o where o.event_id is not null order by o.outbox_id limit p_most;
+    else
+        return query select o.* from outbox o where o.event_id is null order by o.outbox_id limit p_most;
+    end if;
+end $$;
+
+-- Makes deliveries of events, one for each endpoint that wants to know (those without a body: none does) and one for the
+-- mail server, and takes them out of the outbox. Two take turns, and whoever comes second finds the rows gone. Answers how
+-- many events were still there.
+create function outbox_spread(
+    p_row bigint[], p_event uuid[], p_topic text[], p_subject uuid[], p_body text[], p_mail uuid[]
+) returns bigint language plpgsql volatile
+    set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+    gone bigint[];
+begin
+    perform pg_advisory_xact_lock(hashtextextended('outbox_spread', 0));
+    with taken as (
+        delete from outbox o where o.outbox_id = any (p_row) returning o.outbox_id
+    )
+    select coalesce(array_agg(taken.outbox_id), '{}') into gone from taken;
+    insert into deliveries (endpoint_id, event_id, topic, subject, body)
+    select target.endpoint_id, event.event_id, event.topic, event.subject, target.body
+      from unnest(p_row, p_event, p_topic, p_subject, p_body, p_mail) with ordinality
+        as event(outbox_id, event_id, topic, subject, body, mail, place)
+     cross join lateral (
+         select w.endpoint_id, event.body from webhook_endpoints w
+          where event.body <> '' and (cardinality(w.events) = 0 or event.topic = any (w.events))
+         union all
+         select '00000000-0000-0000-0000-000000000000'::uuid, event.mail::text where event.mail is not null) target
+     where cardinality(gone) = cardinality(p_row) or event.outbox_id = any (gone)
+     order by event.place;
+    return cardinality(gone);
+end $$;
+
+-- Drops events while nobody wants to know; answers how many.
+create function outbox_discard(p_most bigint) returns bigint language plpgsql volatile
+    set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off as $$
+declare
+    gone bigint;
+begin
+    if exists (select from webhook_endpoints) then
+        return 0;
+    end if;
+    delete from outbox o where o.outbox_id = any (array(
+        select u.outbox_id from outbox u order by u.outbox_id limit p_most for update skip locked));
+    get diagnostics gone = row_count;
+    return gone;
+end $$;
+
+-- Receivers for whom something is due.
+create function deliveries_due() returns setof uuid language plpgsql volatile
+    set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+    receiver uuid;
+begin
+    for receiver in
+        select w.endpoint_id from webhook_endpoints w
+        union all select '00000000-0000-0000-0000-000000000000'
+    loop
+        if exists (select from deliveries d
+                    where d.endpoint_id = receiver and d.dead_at is null and d.due_at <= now()) then
+            return next receiver;
+        end if;
+    end loop;
+end $$;
+
+-- Claims what may be sent to a receiver, for so long. Of one subject only the earliest; the others wait until it is
+-- delivered or given up.
+create function deliveries_claim(p_endpoint uuid, p_most bigint, p_claim uuid, p_lease_ms bigint)
+returns setof deliveries language plpgsql volatile
+    set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_sort = off
+    set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    heads bigint[];
+begin
+    heads := array(
+        select d.delivery_id from deliveries d
+         where d.endpoint_id = p_endpoint and d.dead_at is null and d.due_at <= now()
+           and not exists (select from deliveries e
+                            where e.endpoint_id = d.endpoint_id and e.subject = d.subject and e.dead_at is null
+                              and e.delivery_id < d.delivery_id)
+         order by d.due_at, d.delivery_id limit p_most for update of d skip locked);
+    return query
+        update deliveries d
+           set claim = p_claim, attempts = d.attempts + 1, due_at = now() + p_lease_ms * interval '1 ms'
+         where d.delivery_id = any (heads)
+        returning d.*;
+end $$;
+
+-- Drops what was delivered under a claim.
+create function deliveries_done(p_claim uuid, p_delivery bigint[]) returns void language plpgsql volatile
+    set jit = off set enable_seqscan = off set enable_bitmapscan = off as $$
+begin
+    delete from deliveries d where d.delivery_id = any (p_delivery) and d.claim = p_claim;
+end $$;
+
+-- Notes what was not. Later events of the same subject have to wait as long: they need not be looked at before.
+create function deliveries_failed(
+    p_claim uuid, p_delivery bigint[], p_error text[], p_pause_ms bigint[], p_counts boolean[], p_dead boolean[]
+) returns void language plpgsql volatile
+    set jit = off set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    with failed as (
+        update deliveries d
+           set claim = null, last_error = case when f.counts then f.error else d.last_error end,
+               attempts = d.attempts - case when f.counts then 0 else 1 end,
+               due_at = now() + f.pause_ms * interval '1 ms',
+               dead_at = case when f.dead then now() end
+          from unnest(p_delivery, p_error, p_pause_ms, p_counts, p_dead)
+            as f(delivery_id, error, pause_ms, counts, dead)
+         where d.delivery_id = f.delivery_id and d.claim = p_claim
+        returning d.delivery_id, d.endpoint_id, d.subject, d.due_at, d.dead_at
+    )
+    update deliveries d set due_at = failed.due_at from failed
+     where failed.dead_at is null and d.endpoint_id = failed.endpoint_id and d.subject = failed.subject
+       and d.dead_at is null and d.delivery_id > failed.delivery_id and d.due_at < failed.due_at;
+end $$;

@@ -55,8 +55,7 @@ impl Notifications {
             return store::discard(db, BATCH * 10).await;
         }
         let spreading = self.prepare(&rows).await?;
-        let (events, deliveries) = store::spread(db, &spreading).await?;
-        tracing::debug!(events, deliveries, "events were spread");
+        let events = store::spread(db, &spreading).await?;
         // Somebody else may have taken them all: then there may be more behind them.
         Ok(events.max(1))
     }

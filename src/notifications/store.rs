@@ -17,13 +17,8 @@ use crate::reservations::{News, Stock};
 /// The receiver of mail among the endpoints.
 pub(super) const MAIL: Uuid = Uuid::nil();
 
-const WRITTEN: &str = "-- outbox.written
-select outbox_id, topic, reservation_id, payload, created_at, event_id from outbox
- where event_id is null order by outbox_id limit $1";
-
-const BROUGHT: &str = "-- outbox.brought
-select outbox_id, topic, reservation_id, payload, created_at, event_id from outbox
- where event_id is not null order by outbox_id limit $1";
+const NEXT: &str = "-- outbox.next
+select outbox_id, topic, reservation_id, payload, created_at, event_id from outbox_next($1, $2)";
 
 // What was brought before is not brought again.
 const BRING: &str = "-- outbox.bring
@@ -41,81 +36,24 @@ select event.topic, event.reservation_id, event.payload, event.event_id
 const NOTE_STOCK: &str = "-- stock_levels.note
 select product_id, topic from note_stock($1, $2, $3, $4)";
 
-// A row leaves the outbox in the transaction that makes its deliveries; whoever comes second finds it gone. The rows are
-// locked in their order, so that two who come at once do not wait for each other.
 const SPREAD: &str = "-- outbox.spread
-with taken as materialized (
-    select o.outbox_id from outbox o where o.outbox_id = any ($1::bigint[]) order by o.outbox_id for update
-), gone as (
-    delete from outbox o using taken where o.outbox_id = taken.outbox_id returning o.outbox_id
-), event as (
-    select e.* from unnest($1::bigint[], $2::uuid[], $3::text[], $4::uuid[], $5::text[], $6::uuid[])
-            with ordinality as e(outbox_id, event_id, topic, subject, body, mail, place)
-      join gone using (outbox_id)
-), made as (
-    insert into deliveries (endpoint_id, event_id, topic, subject, body)
-    select target.endpoint_id, event.event_id, event.topic, event.subject, target.body
-      from event cross join lateral (
-          select w.endpoint_id, event.body from webhook_endpoints w
-           where event.body <> '' and (cardinality(w.events) = 0 or event.topic = any (w.events))
-          union all
-          select '00000000-0000-0000-0000-000000000000'::uuid, event.mail::text where event.mail is not null) target
-     order by event.place
-    returning delivery_id
-)
-select (select count(*) from gone) as events, (select count(*) from made) as deliveries";
+select outbox_spread($1, $2, $3, $4, $5, $6) as events";
 
-// Nobody wants to know, which is looked at once more in the statement itself.
+// Nobody wants to know, which is looked at once more in the function itself.
 const DISCARD: &str = "-- outbox.discard
-with unwanted as materialized (
-    select o.outbox_id from outbox o where not exists (select from webhook_endpoints)
-     order by o.outbox_id limit $1 for update skip locked
-), gone as (
-    delete from outbox o using unwanted where o.outbox_id = unwanted.outbox_id returning o.outbox_id
-)
-select count(*) as events from gone";
+select outbox_discard($1) as events";
 
-// Mail has no endpoint of its own.
 const DUE: &str = "-- deliveries.due
-select r.endpoint_id from (
-    select endpoint_id from webhook_endpoints
-    union all select '00000000-0000-0000-0000-000000000000'::uuid) r
- where exists (select from deliveries d
-                where d.endpoint_id = r.endpoint_id and d.dead_at is null and d.due_at <= now())";
+select endpoint_id from deliveries_due() as endpoint_id";
 
-// Of one subject only the earliest; the others wait until it is delivered or given up.
 const CLAIM: &str = "-- deliveries.claim
-with head as materialized (
-    select d.delivery_id from deliveries d
-     where d.endpoint_id = $1 and d.dead_at is null and d.due_at <= now()
-       and not exists (select from deliveries e
-                        where e.endpoint_id = d.endpoint_id and e.subject = d.subject and e.dead_at is null
-                          and e.delivery_id < d.delivery_id)
-     order by d.due_at, d.delivery_id limit $2 for update of d skip locked
-)
-update deliveries d set claim = $3, attempts = d.attempts + 1, due_at = now() + $4::bigint * interval '1 ms'
-  from head where d.delivery_id = head.delivery_id
-returning d.delivery_id, d.event_id, d.topic, d.body, d.attempts";
+select delivery_id, event_id, topic, body, attempts from deliveries_claim($1, $2, $3, $4)";
 
 const DELIVERED: &str = "-- deliveries.delivered
-delete from deliveries where delivery_id = any ($1) and claim = $2";
+select deliveries_done($1, $2)";
 
-// What comes later of the same subject has to wait as long: it need not be looked at before.
 const FAILED: &str = "-- deliveries.failed
-with failed as (
-    update deliveries d
-       set claim = null, last_error = f.error,
-           attempts = d.attempts - case when f.counts then 0 else 1 end,
-           due_at = now() + f.pause_ms * interval '1 ms',
-           dead_at = case when f.dead then now() end
-      from unnest($1::bigint[], $3::text[], $4::bigint[], $5::boolean[], $6::boolean[])
-        as f(delivery_id, error, pause_ms, counts, dead)
-     where d.delivery_id = f.delivery_id and d.claim = $2
-    returning d.delivery_id, d.endpoint_id, d.subject, d.due_at, d.dead_at
-)
-update deliveries d set due_at = failed.due_at from failed
- where failed.dead_at is null and d.endpoint_id = failed.endpoint_id and d.subject = failed.subject
-   and d.dead_at is null and d.delivery_id > failed.delivery_id and d.due_at < failed.due_at";
+select deliveries_failed($1, $2, $3, $4, $5, $6)";
 
 // An endpoint that was deleted while an event was on its way to it.
 const SWEEP: &str = "-- deliveries.sweep
@@ -193,8 +131,7 @@ update webhook_endpoints set secret = $3, previous_secret = coalesce($4, previou
 
 /// Statements, for the test that prepares each on a fresh schema.
 pub const STATEMENTS: &[&str] = &[
-    WRITTEN,
-    BROUGHT,
+    NEXT,
     BRING,
     NOTE_STOCK,
     SPREAD,
@@ -219,12 +156,12 @@ pub const STATEMENTS: &[&str] = &[
 
 /// Events of Postgres that nobody has spread yet, the oldest first.
 pub(super) async fn written(db: &Db, limit: i64) -> Result<Vec<Row>, Fault> {
-    rows(&db.read(WRITTEN, &[&limit]).await?)
+    rows(&db.read(NEXT, &[&false, &limit]).await?)
 }
 
 /// The same of Redis.
 pub(super) async fn brought(db: &Db, limit: i64) -> Result<Vec<Row>, Fault> {
-    rows(&db.read(BROUGHT, &[&limit]).await?)
+    rows(&db.read(NEXT, &[&true, &limit]).await?)
 }
 
 fn rows(records: &[Record]) -> Result<Vec<Row>, Fault> {
@@ -277,13 +214,12 @@ pub(super) struct Spreading {
     pub(super) mails: Vec<Option<Uuid>>,
 }
 
-/// Makes deliveries of events; answers how many events were still there, and how many deliveries they became.
-pub(super) async fn spread(db: &Db, events: &Spreading) -> Result<(i64, i64), Fault> {
+/// Makes deliveries of events; answers how many were still there.
+pub(super) async fn spread(db: &Db, events: &Spreading) -> Result<i64, Fault> {
     let Spreading { rows, events, topics, subjects, bodies, mails } = events;
     let spread = db.write(SPREAD, &[rows, events, topics, subjects, bodies, mails]).await?;
     let missing = || Fault::internal("spreading events");
-    let row = spread.first().ok_or_else(missing)?;
-    Ok((row.get("events"), row.get("deliveries")))
+    Ok(spread.first().ok_or_else(missing)?.get("events"))
 }
 
 /// Drops events while nobody wants to know; answers how many.
@@ -321,7 +257,7 @@ pub(super) async fn claim(
 }
 
 pub(super) async fn delivered(db: &Db, claim: Uuid, ids: &[i64]) -> Result<(), Fault> {
-    db.write(DELIVERED, &[&ids, &claim]).await.map(drop)
+    db.write(DELIVERED, &[&claim, &ids]).await.map(drop)
 }
 
 pub(super) async fn failed(db: &Db, claim: Uuid, failures: &[Failure]) -> Result<(), Fault> {
@@ -331,7 +267,7 @@ pub(super) async fn failed(db: &Db, claim: Uuid, failures: &[Failure]) -> Result
         failures.iter().map(|failure| failure.pause.as_millis() as i64).collect();
     let counts: Vec<bool> = failures.iter().map(|failure| failure.counts).collect();
     let dead: Vec<bool> = failures.iter().map(|failure| failure.dead).collect();
-    db.write(FAILED, &[&ids, &claim, &errors, &pauses, &counts, &dead]).await.map(drop)
+    db.write(FAILED, &[&claim, &ids, &errors, &pauses, &counts, &dead]).await.map(drop)
 }
 
 /// Removes what nobody waits for.
