@@ -205,6 +205,13 @@ impl Api {
         self.tokens.sign(&sub.parse().unwrap(), role, None, lifetime, Clock::System.now()).unwrap()
     }
 
+    /// A token that was good until a minute ago.
+    pub fn expired(&self, role: Role, sub: &str) -> String {
+        let (lifetime, then) = (Duration::from_secs(840), Duration::from_secs(900));
+        let then = Clock::System.now() - then;
+        self.tokens.sign(&sub.parse().unwrap(), role, None, lifetime, then).unwrap()
+    }
+
     /// A request under construction, for what the short forms below do not cover.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
         self.client.request(method, format!("{}{path}", self.url))
