@@ -79,10 +79,10 @@ async fn change(
         let product = own(catalogue, caller, id).await?;
         expect_tag(request, &product)?;
         let body: PutRequest = parse(Value::Object(body(&product)).to_string().as_bytes())?;
+        let terms = body.terms(product.terms.currency)?;
         if body.version.is_some_and(|version| version != product.version) {
             return Err(version_conflict().with("version", product.version));
         }
-        let terms = body.terms(product.terms.currency)?;
         match catalogue.update(sale, &product, &terms).await {
             Ok(product) => return Ok(whole(shown(product, true)?)),
             Err(UpdateError::Conflict) => {}

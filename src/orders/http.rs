@@ -157,9 +157,7 @@ impl From<CheckoutError> for Problem {
                 Self::field("price_missing", "total_amount", format!("{sku} has no price"))
                     .with("sku", sku)
             }
-            CheckoutError::MixedCurrency => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "mixed_currency", detail)
-            }
+            CheckoutError::MixedCurrency => Self::field("mixed_currency", "items", detail),
             CheckoutError::InsufficientStock => Self::conflict("insufficient_stock", detail),
             CheckoutError::BuyerLimit => Self::conflict("buyer_limit", detail),
             CheckoutError::Fault(fault) => fault.into(),

@@ -69,6 +69,12 @@ impl Reply {
         assert_eq!(self.body["type"], format!("/problems/{code}"));
         assert_eq!(self.body["request_id"].as_str(), self.headers["x-request-id"].to_str().ok());
         assert_eq!(status >= 500, self.body["outcome"].is_string(), "{:#}", self.body);
+        let wrong = self.body["errors"].as_array().map_or(&[][..], |errors| errors);
+        assert_eq!(status == 422, !wrong.is_empty(), "{:#}", self.body);
+        for error in wrong {
+            assert_eq!(error["code"], code, "{error}");
+            assert!(["field", "message"].iter().all(|name| error[*name] != ""), "{error}");
+        }
         self.body
     }
 }

@@ -49,6 +49,28 @@ impl<'a> World<'a> {
         (path, serde_json::from_str(&body).unwrap())
     }
 
+    /// The path of an operation with the names of the things that `call` makes.
+    pub fn path(&self, operation: &str) -> String {
+        let path = operation.split(' ').nth(1).unwrap();
+        let mut parts: Vec<&str> = path.split('/').collect();
+        for at in 1..parts.len() {
+            if parts[at] == "{}" {
+                parts[at] = match parts[at - 1] {
+                    "products" => "{product}",
+                    "inventory" => "{sku}",
+                    "reservations" => "{hold}",
+                    "reserve" | "users" => "{alice}",
+                    "items" => "{line}",
+                    "orders" => "{order}",
+                    "suppliers" => "{supplier}",
+                    "problems" => "{code}",
+                    _ => "{held}",
+                };
+            }
+        }
+        parts.join("/")
+    }
+
     fn next(&self) -> u64 {
         self.number.fetch_add(1, Ordering::Relaxed)
     }
