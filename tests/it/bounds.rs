@@ -41,12 +41,15 @@ impl Schemas {
         if is("boolean") {
             bad.extend([json!("true"), json!(1)]);
         } else if is("integer") {
-            let bound = |name: &str| schema[name].as_i64();
-            let (least, most) = (bound("minimum").expect(what), bound("maximum").expect(what));
+            let bound = |name: &str| {
+                schema[name].as_i64().unwrap_or_else(|| panic!("{what} has no {name}: {schema}"))
+            };
+            let (least, most) = (bound("minimum"), bound("maximum"));
             bad.extend([json!(least - 1), json!(most + 1), json!(i64::MIN), json!(u64::MAX)]);
             bad.extend([json!(1e300), json!(1.5), json!(true)]);
         } else if is("array") {
-            let most = schema["maxItems"].as_u64().expect(what);
+            let most = schema["maxItems"].as_u64();
+            let most = most.unwrap_or_else(|| panic!("{what} has no maxItems: {schema}"));
             let one = self.good(&schema["items"]);
             bad.extend([json!([]), json!(vec![one; most as usize + 1]), json!("A")]);
         } else if is("object") {
