@@ -83,7 +83,7 @@ async fn change(
         if body.version.is_some_and(|version| version != product.version) {
             return Err(version_conflict().with("version", product.version));
         }
-        match catalogue.update(sale, &product, &terms).await {
+        match catalogue.update(sale, &product, &terms, &caller.actor()).await {
             Ok(product) => return Ok(whole(shown(product, true)?)),
             Err(UpdateError::Conflict) => {}
             Err(UpdateError::UnknownSupplier) => return Err(unknown_supplier()),
@@ -114,7 +114,7 @@ pub(super) async fn delete(
     for _ in 0..TRIES {
         let product = own(&catalogue, &caller, id).await?;
         expect_tag(&request, &product)?;
-        match catalogue.delete(&**sale, &product).await {
+        match catalogue.delete(&**sale, &product, &caller.actor()).await {
             Ok(()) => return Ok(HttpResponse::NoContent().finish()),
             Err(DeleteError::Conflict) => {}
             Err(DeleteError::LiveHolds) => {

@@ -418,7 +418,8 @@ async fn fulfil(
     if caller.role == Role::Customer {
         return Err(Problem::forbidden());
     }
-    let order = orders.fulfil(id, &viewer(&caller)).await?.ok_or_else(Problem::not_found)?;
+    let fulfilled = orders.fulfil(id, &viewer(&caller), &caller.actor()).await?;
+    let order = fulfilled.ok_or_else(Problem::not_found)?;
     match order.status.as_str() {
         "fulfilled" => Ok(HttpResponse::Ok().json(OrderResponse::from(order))),
         status => Err(wrong_state(status)),

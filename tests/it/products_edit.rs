@@ -281,3 +281,38 @@ async fn deleting_and_reserving_at_once_never_leave_a_hold_on_a_deleted_product(
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_is_kept_with_who_made_it() {
+    let app = TestApp::start().await;
+    let maker = app.merchant("maker");
+    let body = json!({ "sku": "A", "name": "A", "price": "1.00", "total_stock": 2 });
+    let created = app.post("/api/products", &maker, body).await.expect(201);
+    let path = format!("/api/products/{}", created["id"]);
+    let who = async |table: &str| {
+        let sql = format!("select changed_by from {table} order by created_at desc limit 1");
+        let row = app.stores.postgres().await.query_one(&sql, &[]).await.unwrap();
+        row.get::<_, Option<String>>(0)
+    };
+    assert_eq!(who("products").await.as_deref(), Some("merchant:maker"));
+    patch(&app, &path, json!({ "name": "B" })).await.expect(200);
+    assert_eq!(who("products").await.as_deref(), Some("admin:root"));
+    send(&app, Method::PUT, &path, &maker, json!({ "name": "C", "price": "1.00" }))
+        .await
+        .expect(200);
+    assert_eq!(who("products").await.as_deref(), Some("merchant:maker"));
+
+    let supplier = app.post("/api/suppliers", &maker, json!({ "name": "S" })).await.expect(201);
+    assert_eq!(who("suppliers").await.as_deref(), Some("merchant:maker"));
+    let supplier = format!("/api/suppliers/{}", supplier["id"]);
+    put(&app, &supplier, json!({ "name": "T" })).await.expect(200);
+    assert_eq!(who("suppliers").await.as_deref(), Some("admin:root"));
+
+    let held = app.held("alice", "A", 1).await;
+    let order = app.checkout("alice", &held).await.expect(201);
+    let fulfil = format!("/api/orders/{}/fulfil", order["id"].as_str().unwrap());
+    app.post(&fulfil, &maker, json!({})).await.expect(200);
+    assert_eq!(who("orders").await.as_deref(), Some("merchant:maker"));
+    app.delete(&path, &app.admin()).await.expect(204);
+    assert_eq!(who("products").await.as_deref(), Some("admin:root"));
+}
