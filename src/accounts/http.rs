@@ -12,6 +12,13 @@ use crate::platform::http::address::Address;
 use crate::platform::http::limits::RateLimits;
 use crate::platform::http::{Json, Problem};
 
+/// Bytes of the longest name that somebody may sign in with: an address.
+const NAME: usize = 254;
+/// Characters that no password is longer than.
+const PASSWORD: usize = 128;
+/// Characters that no refresh token is longer than.
+const REFRESH_TOKEN: usize = 128;
+
 /// The operations of these routes.
 #[derive(utoipa::OpenApi)]
 #[openapi(paths(register, login, refresh, logout, me))]
@@ -59,14 +66,25 @@ struct LoginRequest {
     username: Option<String>,
     #[schema(max_length = 254)]
     email: Option<String>,
-    #[schema(value_type = String, format = Password, example = "strongpassword")]
+    #[schema(value_type = String, format = Password, max_length = 128, example = "strongpassword")]
     password: SecretString,
 }
 
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RefreshRequest {
+    #[schema(max_length = 128)]
     refresh: String,
+}
+
+impl RefreshRequest {
+    fn token(&self) -> Result<&str, Problem> {
+        if self.refresh.len() > REFRESH_TOKEN {
+            let message = format!("expected at most {REFRESH_TOKEN} characters");
+            return Err(Problem::invalid_field("refresh", message));
+        }
+        Ok(&self.refresh)
+    }
 }
 
 #[derive(Serialize, utoipa::ToSchema)]
@@ -168,10 +186,18 @@ async fn login(
     address: Address,
     Json(body): Json<LoginRequest>,
 ) -> Result<HttpResponse, Problem> {
-    let name = match (body.username, body.email) {
-        (Some(name), None) | (None, Some(name)) if name.len() <= 254 => name,
+    let (field, name) = match (body.username, body.email) {
+        (Some(name), None) => ("username", name),
+        (None, Some(name)) => ("email", name),
         _ => return Err(Problem::invalid_field("username", "name `username` or `email`")),
     };
+    let at_most = |most| format!("expected at most {most} characters");
+    if name.len() > NAME {
+        return Err(Problem::invalid_field(field, at_most(NAME)));
+    }
+    if body.password.expose_secret().chars().count() > PASSWORD {
+        return Err(Problem::invalid_field("password", at_most(PASSWORD)));
+    }
     let name = if name.contains('\0') { String::new() } else { name };
     limits.login(&name, address).await?;
     let session = accounts.login(&name, body.password).await?;
@@ -197,7 +223,7 @@ async fn refresh(
     accounts: web::Data<Accounts>,
     Json(body): Json<RefreshRequest>,
 ) -> Result<HttpResponse, Problem> {
-    let session = accounts.refresh(&body.refresh).await?;
+    let session = accounts.refresh(body.token()?).await?;
     let session = session.ok_or_else(|| refused("the refresh token is not good any more"))?;
     Ok(HttpResponse::Ok().json(SessionResponse::new(session, false)))
 }
@@ -215,7 +241,7 @@ async fn logout(
     accounts: web::Data<Accounts>,
     Json(body): Json<RefreshRequest>,
 ) -> Result<HttpResponse, Problem> {
-    accounts.logout(&body.refresh).await?;
+    accounts.logout(body.token()?).await?;
     Ok(HttpResponse::NoContent().finish())
 }
 

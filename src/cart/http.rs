@@ -68,9 +68,7 @@ impl From<AddError> for Problem {
         let detail = error.to_string();
         match error {
             AddError::UnknownProduct => Self::new(StatusCode::NOT_FOUND, "unknown_product", detail),
-            AddError::MixedCurrency => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "mixed_currency", detail)
-            }
+            AddError::MixedCurrency => Self::field("mixed_currency", "product_id", detail),
             AddError::Full => Self::conflict("cart_full", detail),
             AddError::TooMany => Self::invalid_field("quantity", detail),
             AddError::Fault(fault) => fault.into(),
@@ -155,7 +153,7 @@ async fn add(
     path = "/api/cart/items/{id}",
     tag = "cart",
     operation_id = "setCartLine",
-    params(("id" = i64, Path, description = "The line")),
+    params(("id" = i64, Path, description = "The line", minimum = 1)),
     request_body = SetRequest,
     responses((status = 200, description = "The cart", body = CartResponse)),
     security(("token" = [])),
@@ -180,7 +178,7 @@ async fn set(
     path = "/api/cart/items/{id}",
     tag = "cart",
     operation_id = "removeCartLine",
-    params(("id" = i64, Path, description = "The line")),
+    params(("id" = i64, Path, description = "The line", minimum = 1)),
     responses((status = 204, description = "It is gone")),
     security(("token" = [])),
     extensions(("x-codes" = json!(["forbidden", "not_found"]))),

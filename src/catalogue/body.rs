@@ -85,6 +85,7 @@ pub(super) struct PutRequest {
     sale_starts_at: Option<Instant>,
     sale_ends_at: Option<Instant>,
     /// The version that the change is meant for.
+    #[schema(minimum = 1, maximum = 2147483647)]
     pub(super) version: Option<i32>,
 }
 
@@ -100,6 +101,7 @@ impl PutRequest {
             value.map(|value| within(field, value, least, most)).transpose()
         };
         number("hold_ttl_seconds", self.hold_ttl_seconds.map(i64::from), 1, 86_400)?;
+        number("version", self.version.map(i64::from), 1, i32::MAX.into())?;
         Ok(Terms {
             title: text("name", &self.name, 200)?,
             description: match self.description.as_deref().map(str::trim) {

@@ -41,9 +41,11 @@ impl Catalogue {
         sale: &dyn Sale,
         product: &Product,
         terms: &Terms,
+        actor: &str,
     ) -> Result<Product, UpdateError> {
         let id = product.name.id;
-        store::update(&self.db, id, product.version, terms).await?.ok_or(UpdateError::Conflict)?;
+        let updated = store::update(&self.db, id, product.version, terms, actor).await?;
+        updated.ok_or(UpdateError::Conflict)?;
         self.tell(sale, &Arc::new(product.name.clone())).await;
         // Deleted in the same moment: the edit was before it.
         self.product(id).await?.ok_or(UpdateError::Conflict)
@@ -54,13 +56,18 @@ impl Catalogue {
     /// First the row becomes a tombstone, which makes Redis hide the product sooner or later, whatever happens to this
     /// process; then Redis hides it in the call that looks whether it is held. If it is, the row comes back: holds were
     /// made since the first look.
-    pub async fn delete(&self, sale: &dyn Sale, product: &Product) -> Result<(), DeleteError> {
+    pub async fn delete(
+        &self,
+        sale: &dyn Sale,
+        product: &Product,
+        actor: &str,
+    ) -> Result<(), DeleteError> {
         let name = Arc::new(product.name.clone());
         let idle = sale.announce(&name, true).await;
         if !idle.map_err(|fault| fault.with_outcome(Outcome::None))? {
             return Err(DeleteError::LiveHolds);
         }
-        let deleted = store::delete(&self.db, name.id, product.version).await?;
+        let deleted = store::delete(&self.db, name.id, product.version, actor).await?;
         let version = deleted.ok_or(DeleteError::Conflict)?;
         let hidden = sale.announce(&name, true).await;
         let held = matches!(hidden, Ok(false));

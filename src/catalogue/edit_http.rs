@@ -79,11 +79,11 @@ async fn change(
         let product = own(catalogue, caller, id).await?;
         expect_tag(request, &product)?;
         let body: PutRequest = parse(Value::Object(body(&product)).to_string().as_bytes())?;
+        let terms = body.terms(product.terms.currency)?;
         if body.version.is_some_and(|version| version != product.version) {
             return Err(version_conflict().with("version", product.version));
         }
-        let terms = body.terms(product.terms.currency)?;
-        match catalogue.update(sale, &product, &terms).await {
+        match catalogue.update(sale, &product, &terms, &caller.actor()).await {
             Ok(product) => return Ok(whole(shown(product, true)?)),
             Err(UpdateError::Conflict) => {}
             Err(UpdateError::UnknownSupplier) => return Err(unknown_supplier()),
@@ -114,7 +114,7 @@ pub(super) async fn delete(
     for _ in 0..TRIES {
         let product = own(&catalogue, &caller, id).await?;
         expect_tag(&request, &product)?;
-        match catalogue.delete(&**sale, &product).await {
+        match catalogue.delete(&**sale, &product, &caller.actor()).await {
             Ok(()) => return Ok(HttpResponse::NoContent().finish()),
             Err(DeleteError::Conflict) => {}
             Err(DeleteError::LiveHolds) => {

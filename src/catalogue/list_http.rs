@@ -37,6 +37,7 @@ pub(super) struct ListQuery {
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<i64>,
     /// `next_cursor` of the page before.
+    #[param(max_length = 2048)]
     cursor: Option<String>,
     /// Own products of which few are left. Merchants and admins.
     low_stock: Option<bool>,

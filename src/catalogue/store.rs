@@ -30,8 +30,9 @@ select * from products_page($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 const CREATE: &str = "-- products.create
 with product as (
     insert into products (sku, owner_id, name, description, category, price_minor, currency, published,
-        hold_ttl_seconds, max_per_buyer, sale_starts_at, sale_ends_at, low_stock_threshold, request_key, supplier_id)
-    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::bigint::integer, $11, $12, $13, $14, $17)
+        hold_ttl_seconds, max_per_buyer, sale_starts_at, sale_ends_at, low_stock_threshold, request_key, supplier_id,
+        changed_by)
+    values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10::bigint::integer, $11, $12, $13, $14, $17, $16)
     returning product_id
 ), stock as (
     insert into sku_stock (product_id, stocked) select product_id, $15 from product
@@ -48,12 +49,12 @@ const UPDATE: &str = "-- products.update
 update products
    set name = $3, description = $4, category = $5, price_minor = $6, published = $7, hold_ttl_seconds = $8,
        max_per_buyer = $9::bigint::integer, sale_starts_at = $10, sale_ends_at = $11, low_stock_threshold = $12,
-       supplier_id = $13, version = version + 1, updated_at = now()
+       supplier_id = $13, changed_by = $14, version = version + 1, updated_at = now()
  where product_id = $1 and version = $2 and deleted_at is null
 returning version";
 
 const DELETE: &str = "-- products.delete
-update products set deleted_at = now(), version = version + 1, updated_at = now()
+update products set deleted_at = now(), changed_by = $3, version = version + 1, updated_at = now()
  where product_id = $1 and version = $2 and deleted_at is null
 returning version";
 
@@ -242,6 +243,7 @@ pub(super) async fn update(
     id: ProductId,
     version: i32,
     terms: &Terms,
+    actor: &str,
 ) -> Result<Option<i32>, UpdateError> {
     let updated = db
         .write(
@@ -260,6 +262,7 @@ pub(super) async fn update(
                 &terms.sale_ends_at,
                 &terms.low_stock_threshold,
                 &terms.supplier_id,
+                &actor,
             ],
         )
         .await;
@@ -273,8 +276,13 @@ pub(super) async fn update(
 }
 
 /// The version of the tombstone; none when `version` is no longer the product's.
-pub(super) async fn delete(db: &Db, id: ProductId, version: i32) -> Result<Option<i32>, Fault> {
-    let deleted = db.write(DELETE, &[&id, &version]).await?;
+pub(super) async fn delete(
+    db: &Db,
+    id: ProductId,
+    version: i32,
+    actor: &str,
+) -> Result<Option<i32>, Fault> {
+    let deleted = db.write(DELETE, &[&id, &version, &actor]).await?;
     Ok(deleted.first().map(|row| row.get("version")))
 }
 

@@ -157,9 +157,7 @@ impl From<CheckoutError> for Problem {
                 Self::field("price_missing", "total_amount", format!("{sku} has no price"))
                     .with("sku", sku)
             }
-            CheckoutError::MixedCurrency => {
-                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "mixed_currency", detail)
-            }
+            CheckoutError::MixedCurrency => Self::field("mixed_currency", "items", detail),
             CheckoutError::InsufficientStock => Self::conflict("insufficient_stock", detail),
             CheckoutError::BuyerLimit => Self::conflict("buyer_limit", detail),
             CheckoutError::Fault(fault) => fault.into(),
@@ -420,7 +418,8 @@ async fn fulfil(
     if caller.role == Role::Customer {
         return Err(Problem::forbidden());
     }
-    let order = orders.fulfil(id, &viewer(&caller)).await?.ok_or_else(Problem::not_found)?;
+    let fulfilled = orders.fulfil(id, &viewer(&caller), &caller.actor()).await?;
+    let order = fulfilled.ok_or_else(Problem::not_found)?;
     match order.status.as_str() {
         "fulfilled" => Ok(HttpResponse::Ok().json(OrderResponse::from(order))),
         status => Err(wrong_state(status)),

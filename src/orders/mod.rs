@@ -128,11 +128,16 @@ impl Orders {
     }
 
     /// Marks a paid order as fulfilled. Answers it as it stands then; none where the viewer may not see it.
-    pub async fn fulfil(&self, id: OrderId, viewer: &Viewer) -> Result<Option<Order>, Fault> {
+    pub async fn fulfil(
+        &self,
+        id: OrderId,
+        viewer: &Viewer,
+        actor: &str,
+    ) -> Result<Option<Order>, Fault> {
         if store::order(&self.db, id, viewer).await?.is_none() {
             return Ok(None);
         }
-        store::fulfil(&self.db, id).await?;
+        store::fulfil(&self.db, id, actor).await?;
         self.db.outbox().notify_one();
         store::order(&self.db, id, viewer).await
     }

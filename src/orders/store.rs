@@ -41,7 +41,7 @@ select reservation_id, outcome, reason, user_id, order_id, product_ids, quantiti
 
 const FULFIL: &str = "-- orders.fulfil
 with fulfilled as (
-    update orders set status = 'fulfilled', updated_at = now() where order_id = $1 and status = 'paid'
+    update orders set status = 'fulfilled', changed_by = $2, updated_at = now() where order_id = $1 and status = 'paid'
     returning order_id, reservation_id, user_id
 )
 insert into outbox (topic, reservation_id, payload)
@@ -249,8 +249,8 @@ pub(super) async fn list(
     orders(&db.read(sql, &[&user, &before, &status, &(limit + 1)]).await?)
 }
 
-pub(super) async fn fulfil(db: &Db, id: OrderId) -> Result<(), Fault> {
-    db.write(FULFIL, &[&id]).await.map(drop)
+pub(super) async fn fulfil(db: &Db, id: OrderId, actor: &str) -> Result<(), Fault> {
+    db.write(FULFIL, &[&id, &actor]).await.map(drop)
 }
 
 /// Decides all reservations of an order in one transaction. None in the answer: an epoch moved.

@@ -22,6 +22,8 @@ pub const REBUILD_SECONDS: &str = "holdfast_rebuild_seconds";
 pub const NEGATIVE_AVAIL: &str = "holdfast_negative_avail_units";
 /// Duration of a script's call, from the lane and back, seconds, by `script`.
 pub const SCRIPT_SECONDS: &str = "holdfast_script_seconds";
+/// Duration of a statement, the wait for a connection included, seconds, by `statement`.
+pub const STATEMENT_SECONDS: &str = "holdfast_statement_seconds";
 /// Items of a batch, by `batch`.
 pub const BATCH_ITEMS: &str = "holdfast_batch_items";
 /// Items that wait for a batch when one leaves, by `batch`; those that leave with it included.
@@ -88,6 +90,7 @@ fn describe() {
     describe_histogram!(REBUILD_SECONDS, Unit::Seconds, "duration of the rebuild of one SKU");
     describe_gauge!(NEGATIVE_AVAIL, "units by which available stock is below zero");
     describe_histogram!(SCRIPT_SECONDS, Unit::Seconds, "duration of a script call");
+    describe_histogram!(STATEMENT_SECONDS, Unit::Seconds, "duration of a statement");
     describe_histogram!(BATCH_ITEMS, "items of a batch");
     describe_histogram!(QUEUE_ITEMS, "items that wait for a batch when one leaves");
     describe_histogram!(HTTP_SECONDS, Unit::Seconds, "duration of a request");

@@ -17,6 +17,7 @@ use tokio_postgres::{NoTls, Row};
 
 use crate::config::DatabaseSettings;
 use crate::kernel::{Clock, Instant, OrderId, ProductId, Quantity, ReservationId, Sku, UserId};
+use crate::platform::metrics::STATEMENT_SECONDS;
 use crate::platform::{Fault, Outcome};
 
 /// A connection of a pool.
@@ -91,13 +92,15 @@ impl Db {
     /// Runs one statement, which is one transaction.
     pub async fn write(&self, sql: &'static str, params: Params<'_>) -> Result<Vec<Row>, Fault> {
         // The wait for the connection and the statement have one limit together.
-        let end = Started::now() + self.patience;
+        let begun = Started::now();
         let client = self.get().await?;
         let running = async {
             let statement = client.prepare_cached(sql).await?;
             client.query(&statement, params).await
         };
-        match tokio::time::timeout_at(end, running).await {
+        let ended = tokio::time::timeout_at(begun + self.patience, running).await;
+        metrics::histogram!(STATEMENT_SECONDS, "statement" => name_of(sql)).record(begun.elapsed());
+        match ended {
             Ok(answer) => answer.map_err(|error| fault(sql, error)),
             Err(elapsed) => {
                 // The connection may still be busy with it: it must not go back to the pool.

@@ -403,6 +403,7 @@ struct ListQuery {
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<usize>,
     /// `next_cursor` of the page before.
+    #[param(max_length = 128)]
     cursor: Option<String>,
 }
 

@@ -69,6 +69,7 @@ struct PageQuery {
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<i64>,
     /// `next_cursor` of the page before.
+    #[param(pattern = "^[0-9]{1,19}$")]
     cursor: Option<String>,
 }
 
@@ -130,7 +131,8 @@ async fn create(
     Json(body): Json<SupplierRequest>,
 ) -> Result<HttpResponse, Problem> {
     let key = request.extensions().get::<RequestKey>().map(|key| key.0.clone());
-    let created = suppliers.create(caller.sub.as_str(), &body.details()?, key.as_deref()).await?;
+    let (owner, actor) = (caller.sub.as_str(), caller.actor());
+    let created = suppliers.create(owner, &body.details()?, key.as_deref(), &actor).await?;
     let location = format!("/api/suppliers/{}", created.id);
     Ok(HttpResponse::Created().insert_header((LOCATION, location)).json(created))
 }
@@ -173,7 +175,8 @@ async fn replace(
     PathOf(id): PathOf<i64>,
     Json(body): Json<SupplierRequest>,
 ) -> Result<HttpResponse, Problem> {
-    let changed = suppliers.update(whose(&caller), number(id)?, &body.details()?).await?;
+    let (id, actor) = (number(id)?, caller.actor());
+    let changed = suppliers.update(whose(&caller), id, &body.details()?, &actor).await?;
     Ok(HttpResponse::Ok().json(changed.ok_or_else(Problem::not_found)?))
 }
 

@@ -54,8 +54,9 @@ impl Suppliers {
         owner: &str,
         details: &Details,
         request_key: Option<&[u8]>,
+        actor: &str,
     ) -> Result<Supplier, Fault> {
-        store::create(&self.db, owner, details, request_key).await
+        store::create(&self.db, owner, details, request_key, actor).await
     }
 
     /// At most `limit` of them and one more, those with a number above `after`, in order.
@@ -79,8 +80,9 @@ impl Suppliers {
         whose: Whose<'_>,
         id: i64,
         details: &Details,
+        actor: &str,
     ) -> Result<Option<Supplier>, Fault> {
-        store::update(&self.db, whose, id, details).await
+        store::update(&self.db, whose, id, details, actor).await
     }
 
     /// Deletes it; its products have none then. False: there is none.

@@ -2,12 +2,14 @@
 
 use tokio_postgres::Row;
 
+use crate::platform::postgres::Params;
 use crate::platform::{Db, Fault};
 use crate::suppliers::{Details, Supplier, Whose};
 
 // The update touches nothing: it makes the row of an earlier run of the same request come back.
 const CREATE: &str = "-- suppliers.create
-insert into suppliers as s (owner_id, name, email, phone, address, request_key) values ($1, $2, $3, $4, $5, $6)
+insert into suppliers as s (owner_id, name, email, phone, address, request_key, changed_by)
+values ($1, $2, $3, $4, $5, $6, $7)
 on conflict (request_key) do update set request_key = excluded.request_key
 returning supplier_id, name, email, phone, address";
 
@@ -20,7 +22,7 @@ select supplier_id, name, email, phone, address from suppliers
  where supplier_id = $2 and ($1::text is null or owner_id = $1)";
 
 const UPDATE: &str = "-- suppliers.update
-update suppliers set name = $3, email = $4, phone = $5, address = $6, updated_at = now()
+update suppliers set name = $3, email = $4, phone = $5, address = $6, changed_by = $7, updated_at = now()
  where supplier_id = $2 and ($1::text is null or owner_id = $1)
 returning supplier_id, name, email, phone, address";
 
@@ -47,9 +49,11 @@ pub(super) async fn create(
     owner: &str,
     details: &Details,
     request_key: Option<&[u8]>,
+    actor: &str,
 ) -> Result<Supplier, Fault> {
     let Details { name, email, phone, address } = details;
-    let rows = db.write(CREATE, &[&owner, name, email, phone, address, &request_key]).await?;
+    let values: Params<'_> = &[&owner, name, email, phone, address, &request_key, &actor];
+    let rows = db.write(CREATE, values).await?;
     rows.first().map(supplier).ok_or_else(|| Fault::internal("creating a supplier"))
 }
 
@@ -71,9 +75,10 @@ pub(super) async fn update(
     whose: Whose<'_>,
     id: i64,
     details: &Details,
+    actor: &str,
 ) -> Result<Option<Supplier>, Fault> {
     let Details { name, email, phone, address } = details;
-    let rows = db.write(UPDATE, &[&whose, &id, name, email, phone, address]).await?;
+    let rows = db.write(UPDATE, &[&whose, &id, name, email, phone, address, &actor]).await?;
     Ok(rows.first().map(supplier))
 }
 

@@ -69,6 +69,12 @@ impl Reply {
         assert_eq!(self.body["type"], format!("/problems/{code}"));
         assert_eq!(self.body["request_id"].as_str(), self.headers["x-request-id"].to_str().ok());
         assert_eq!(status >= 500, self.body["outcome"].is_string(), "{:#}", self.body);
+        let wrong = self.body["errors"].as_array().map_or(&[][..], |errors| errors);
+        assert_eq!(status == 422, !wrong.is_empty(), "{:#}", self.body);
+        for error in wrong {
+            assert_eq!(error["code"], code, "{error}");
+            assert!(["field", "message"].iter().all(|name| error[*name] != ""), "{error}");
+        }
         self.body
     }
 }
@@ -218,6 +224,13 @@ impl Api {
     pub fn token(&self, role: Role, sub: &str) -> String {
         let lifetime = Duration::from_secs(3_600);
         self.tokens.sign(&sub.parse().unwrap(), role, None, lifetime, Clock::System.now()).unwrap()
+    }
+
+    /// A token that was good until a minute ago.
+    pub fn expired(&self, role: Role, sub: &str) -> String {
+        let (lifetime, then) = (Duration::from_secs(840), Duration::from_secs(900));
+        let then = Clock::System.now() - then;
+        self.tokens.sign(&sub.parse().unwrap(), role, None, lifetime, then).unwrap()
     }
 
     /// A request under construction, for what the short forms below do not cover.

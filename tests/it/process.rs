@@ -109,6 +109,14 @@ impl ServiceProcess {
         Self { api, process, log }
     }
 
+    /// What `/metrics` shows of it.
+    pub async fn metrics(&self) -> String {
+        let lines = self.log.lines();
+        let serving = lines.iter().find(|line| line["message"] == "serving").unwrap();
+        let address = serving["management_address"].as_str().unwrap();
+        reqwest::get(format!("http://{address}/metrics")).await.unwrap().text().await.unwrap()
+    }
+
     /// Starts a service that must refuse to start.
     pub async fn refused(stores: &Stores, more: &[(&str, &str)]) -> End {
         let log = Log::new();

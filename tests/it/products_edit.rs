@@ -89,6 +89,9 @@ async fn what_cannot_be_changed_and_what_is_out_of_bounds_is_refused() {
         ("supplier_id", json!(7)),
         ("sale_ends_at", json!("2030-01-01T00:00:00Z")),
         ("version", json!("1")),
+        ("version", json!(0)),
+        ("version", json!(-1)),
+        ("version", json!(1_i64 << 31)),
     ] {
         let refused = patch(&app, &path, json!({ field: value })).await;
         let refused = refused.expect_problem(422, "invalid_field");
@@ -120,7 +123,7 @@ async fn a_stale_version_or_tag_changes_nothing() {
             assert_eq!(refused["version"], 2);
         }
     }
-    for version in [1, 3, 0, -1] {
+    for version in [1, 3, i32::MAX] {
         let refused = patch(&app, &path, json!({ "name": "C", "version": version })).await;
         assert_eq!(refused.expect_problem(409, "version_conflict")["version"], 2);
     }
@@ -277,4 +280,39 @@ async fn deleting_and_reserving_at_once_never_leave_a_hold_on_a_deleted_product(
             story => panic!("{sku}: {story:?} {deleted:#?} {held:#?}"),
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_is_kept_with_who_made_it() {
+    let app = TestApp::start().await;
+    let maker = app.merchant("maker");
+    let body = json!({ "sku": "A", "name": "A", "price": "1.00", "total_stock": 2 });
+    let created = app.post("/api/products", &maker, body).await.expect(201);
+    let path = format!("/api/products/{}", created["id"]);
+    let who = async |table: &str| {
+        let sql = format!("select changed_by from {table} order by created_at desc limit 1");
+        let row = app.stores.postgres().await.query_one(&sql, &[]).await.unwrap();
+        row.get::<_, Option<String>>(0)
+    };
+    assert_eq!(who("products").await.as_deref(), Some("merchant:maker"));
+    patch(&app, &path, json!({ "name": "B" })).await.expect(200);
+    assert_eq!(who("products").await.as_deref(), Some("admin:root"));
+    send(&app, Method::PUT, &path, &maker, json!({ "name": "C", "price": "1.00" }))
+        .await
+        .expect(200);
+    assert_eq!(who("products").await.as_deref(), Some("merchant:maker"));
+
+    let supplier = app.post("/api/suppliers", &maker, json!({ "name": "S" })).await.expect(201);
+    assert_eq!(who("suppliers").await.as_deref(), Some("merchant:maker"));
+    let supplier = format!("/api/suppliers/{}", supplier["id"]);
+    put(&app, &supplier, json!({ "name": "T" })).await.expect(200);
+    assert_eq!(who("suppliers").await.as_deref(), Some("admin:root"));
+
+    let held = app.held("alice", "A", 1).await;
+    let order = app.checkout("alice", &held).await.expect(201);
+    let fulfil = format!("/api/orders/{}/fulfil", order["id"].as_str().unwrap());
+    app.post(&fulfil, &maker, json!({})).await.expect(200);
+    assert_eq!(who("orders").await.as_deref(), Some("merchant:maker"));
+    app.delete(&path, &app.admin()).await.expect(204);
+    assert_eq!(who("products").await.as_deref(), Some("admin:root"));
 }

@@ -1,9 +1,12 @@
 //! Lists of products: filters, search, ordering, pages, and who sees what.
 
+use std::collections::BTreeMap;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::app::TestApp;
+use crate::app::{Stores, TestApp};
+use crate::process::ServiceProcess;
 
 fn skus(page: &Value) -> Vec<String> {
     let items = page["items"].as_array().unwrap().iter();
@@ -116,7 +119,10 @@ async fn what_makes_no_sense_in_a_query_is_refused() {
     ] {
         let reply = app.anonymous(Method::GET, &format!("/api/products?{query}")).await;
         assert_eq!(reply.status, 422, "{query}");
-        reply.expect_problem(422, "invalid_field");
+        let refused = reply.expect_problem(422, "invalid_field");
+        let wrong = query.split('=').next().unwrap();
+        let wrong = if query.contains("&cursor=") { "cursor" } else { wrong };
+        assert_eq!(refused["errors"][0]["field"], wrong, "{refused}");
     }
 }
 
@@ -157,5 +163,152 @@ async fn a_list_shows_each_what_is_theirs_to_see() {
         let path = format!("/api/products?{query}");
         app.get(&path, &app.customer("alice")).await.expect_problem(403, "forbidden");
         app.anonymous(Method::GET, &path).await.expect_problem(401, "unauthenticated");
+    }
+}
+
+/// Two thousand products of two owners: some hidden, some low, in categories of very different size; what is searched
+/// for is common, rare, or common only where the list does not begin.
+const MANY: &str = "
+    insert into products (sku, owner_id, name, category, price_minor, currency, published, low_stock_threshold, created_at)
+    select 'S-' || i, case when i % 3 = 0 then 'rival' else 'maker' end,
+           case when i % 2 = 0 then 'Plain' else 'plain' end || ' thing ' || (i * 7919) % 2003
+               || case when i <= 60 then ' early bird' when i % 500 = 7 then ' unique' else '' end,
+           case when i % 2 = 0 then 'big' when i % 400 = 1 then 'small' end,
+           nullif((i * 104729) % 301, 5) * 10, 'USD', i % 10 <> 3, case when i % 4 = 0 then 5 end,
+           timestamptz '2026-01-01' + (i / 3) * interval '1 minute'
+      from generate_series(1, 2000) i;
+    insert into sku_stock (product_id, stocked) select product_id, product_id % 7 from products;
+    analyze products";
+
+/// The same page by the plainest statement there is.
+async fn plainly(app: &TestApp, scope: &str, filter: &str, ordering: &str) -> Vec<String> {
+    let way = if ordering.starts_with('-') { "desc" } else { "asc" };
+    let sorted = match ordering.trim_start_matches('-') {
+        "price" => "coalesce(price_minor, -1)",
+        column => column,
+    };
+    let sql = format!(
+        "select sku from (select p.*, stocked, sold from products p join sku_stock using (product_id)) p
+          where deleted_at is null and {scope} and {filter} order by {sorted} {way}, product_id {way}"
+    );
+    let rows = app.stores.postgres().await.query(&sql, &[]).await.unwrap();
+    rows.iter().map(|row| row.get(0)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_list_of_many_products_is_what_the_plainest_statement_finds() {
+    let app = TestApp::start_with(&[("HOLDFAST__RATE_LIMIT__MAX_REQUESTS", "0")]).await.unchecked();
+    app.stores.postgres().await.batch_execute(MANY).await.unwrap();
+    let everybody = ("published", "", app.customer("alice"));
+    let owner = ("owner_id = 'maker'", "&owner=me", app.merchant("maker"));
+    let admin = ("true", "", app.admin());
+    let low = "stocked - sold <= low_stock_threshold and owner_id = 'maker'";
+    for (scope, query, token) in [everybody, owner, admin] {
+        for (filter, wanted) in [
+            ("true", ""),
+            ("category = 'big'", "&category=big"),
+            ("category = 'small'", "&category=small"),
+            ("name ilike '%early%'", "&q=early"),
+            ("name ilike '%PLAIN%'", "&q=PLAIN"),
+            ("name like '%unique%'", "&q=Unique"),
+            ("(name ilike '%s-19%' or sku ilike '%s-19%')", "&q=s-19"),
+            ("false", "&q=nothing"),
+            ("category = 'big' and name like '%early%'", "&category=big&q=early"),
+            ("category = 'small' and name ilike '%plain%'", "&category=small&q=plain"),
+            (low, "&low_stock=true"),
+            (&format!("{low} and name like '%early%'"), "&low_stock=true&q=early"),
+            (&format!("{low} and category = 'big'"), "&low_stock=true&category=big"),
+        ] {
+            if wanted.contains("low_stock") && !query.contains("owner") {
+                continue;
+            }
+            for ordering in ["created_at", "-created_at", "name", "-name", "price", "-price"] {
+                let all = plainly(&app, scope, filter, ordering).await;
+                for limit in [1, 200] {
+                    let (mut found, mut cursor) = (Vec::new(), String::new());
+                    for _ in 0..4 {
+                        let path = format!(
+                            "/api/products?ordering={ordering}&limit={limit}{query}{wanted}{cursor}"
+                        );
+                        let page = app.get(&path, &token).await.expect(200);
+                        found.extend(skus(&page));
+                        let Some(next) = page["next_cursor"].as_str() else { break };
+                        cursor = format!("&cursor={next}");
+                    }
+                    let first = all.get(..4 * limit).unwrap_or(&all);
+                    assert_eq!(found, first, "{query} {wanted} {ordering} {limit}");
+                }
+            }
+        }
+    }
+}
+
+/// How often each statement was run, as `/metrics` shows it.
+fn statements(metrics: &str) -> BTreeMap<String, u64> {
+    let count = |line: &str| {
+        let rest = line.strip_prefix("holdfast_statement_seconds_count{statement=\"")?;
+        let (name, count) = rest.split_once("\"} ")?;
+        Some((name.to_owned(), count.parse().ok()?))
+    };
+    metrics.lines().filter_map(count).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_that_is_not_cached_takes_one_statement_whatever_its_length() {
+    let stores = Stores::fresh().await;
+    let service = ServiceProcess::start(&stores, &[]).await;
+    stores.postgres().await.batch_execute(MANY).await.unwrap();
+    // Those of the background run all the time; a list must have nothing to do with them.
+    let background = |name: &str| !name.starts_with("products.") || name == "products.untold";
+    for (limit, query) in [(1, ""), (50, ""), (200, ""), (200, "&category=big"), (200, "&q=early")]
+    {
+        let before = statements(&service.metrics().await);
+        let path = format!("/api/products?limit={limit}{query}");
+        service.anonymous(Method::GET, &path).await.expect(200);
+        let after = statements(&service.metrics().await);
+        let run = after
+            .iter()
+            .map(|(name, count)| (name.clone(), count - before.get(name).copied().unwrap_or(0)));
+        let run: BTreeMap<_, _> =
+            run.filter(|(name, count)| *count > 0 && !background(name)).collect();
+        assert_eq!(run, [("products.page".to_owned(), 1)].into(), "{path}");
+    }
+    assert!(statements(&service.metrics().await).len() > 3, "background work is measured too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_low_follows_sales_movements_refunds_and_edits() {
+    let app = TestApp::start().await;
+    let maker = app.merchant("maker");
+    let body = json!({ "sku": "A", "name": "A", "price": "1.00", "total_stock": 4, "low_stock_threshold": 2 });
+    let created = app.post("/api/products", &maker, body).await.expect(201);
+    let is_low = async || {
+        let page = app.get("/api/products?low_stock=true", &maker).await.expect(200);
+        skus(&page) == ["A"]
+    };
+    assert!(!is_low().await);
+    let held = app.held("alice", "A", 2).await;
+    assert!(!is_low().await, "what is held is on hand");
+    let order = app.checkout("alice", &held).await.expect(201);
+    assert!(is_low().await);
+    let moved = async |kind: &str, quantity: i64| {
+        let body =
+            json!({ "product_id": created["id"], "movement_type": kind, "quantity": quantity });
+        app.post("/api/stock", &maker, body).await.expect(201);
+    };
+    moved("IN", 1).await;
+    assert!(!is_low().await);
+    moved("OUT", 1).await;
+    assert!(is_low().await);
+    let refund = format!("/api/orders/{}/refund", order["id"].as_str().unwrap());
+    app.post(&refund, &app.admin(), json!({})).await.expect(200);
+    assert!(!is_low().await);
+    let path = format!("/api/products/{}", created["id"]);
+    for (threshold, low) in
+        [(json!(4), true), (json!(3), false), (json!(null), false), (json!(9), true)]
+    {
+        let edit = app.request(Method::PATCH, &path).bearer_auth(&maker);
+        app.send(edit.json(&json!({ "low_stock_threshold": threshold }))).await.expect(200);
+        assert_eq!(is_low().await, low, "{threshold}");
     }
 }

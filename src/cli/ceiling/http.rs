@@ -1,4 +1,4 @@
-//! The two routes that the load test needs.
+//! The routes that the load test needs.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use actix_web::http::header::AUTHORIZATION;
-use actix_web::web::{Data, Json};
+use actix_web::web::{Bytes, Data, Json};
 use actix_web::{App, HttpRequest, HttpResponse, HttpServer, web};
 use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -19,6 +19,8 @@ use crate::kernel::{Clock, ProductId, ReservationId};
 
 const TOTAL: i64 = 1_000_000_000;
 const HOLD: Duration = Duration::from_secs(600);
+/// Products on a page.
+const LISTED: u64 = 50;
 
 #[derive(Clone)]
 struct Verifier {
@@ -58,12 +60,15 @@ pub(super) async fn serve(port: u16, settings: &AuthSettings) -> std::io::Result
     let secret = settings.jwt_secret.expose_secret().as_bytes();
     let verifier = Verifier { key: DecodingKey::from_secret(secret), rules };
     let taken = Arc::new(AtomicI64::new(0));
+    let page = page();
     HttpServer::new(move || {
         App::new()
             .app_data(Data::new(verifier.clone()))
             .app_data(Data::from(taken.clone()))
             .route("/api/inventory/reserve", web::post().to(reserve))
             .route("/api/inventory/{sku}", web::get().to(stock))
+            .app_data(Data::new(page.clone()))
+            .route("/api/products", web::get().to(list))
     })
     .workers(std::thread::available_parallelism().map_or(1, usize::from))
     .bind((Ipv4Addr::LOCALHOST, port))?
@@ -107,4 +112,23 @@ async fn stock(sku: web::Path<String>, taken: Data<AtomicI64>) -> HttpResponse {
         "available_stock": TOTAL - taken, "reserved_stock": taken, "sold_stock": 0,
         "as_of": Clock::System.now(),
     }))
+}
+
+/// A page of products like those of the service, written once: nothing is less work than to send it.
+fn page() -> Bytes {
+    let now = Clock::System.now();
+    let product = |number: u64| {
+        json!({
+            "id": number, "sku": format!("LIST-{number}"), "name": "A product of the benchmark", "description": "",
+            "category": null, "price": "10.00", "currency": "USD", "published": true, "total_stock": TOTAL,
+            "hold_ttl_seconds": null, "max_per_buyer": null, "sale_starts_at": null, "sale_ends_at": null,
+            "version": 1, "created_at": now, "updated_at": now,
+        })
+    };
+    let items: Vec<_> = (1..=LISTED).map(product).collect();
+    json!({ "items": items, "next_cursor": null }).to_string().into()
+}
+
+async fn list(page: Data<Bytes>) -> HttpResponse {
+    HttpResponse::Ok().content_type("application/json").body(Bytes::clone(&page))
 }

@@ -32,6 +32,8 @@ pub(super) enum Action {
     Cancel(Hold),
     /// Look at the stock for the so-manieth time.
     Look(u64),
+    /// Read the first page of all products.
+    List,
 }
 
 /// How long a buyer means to keep a hold.
@@ -49,6 +51,7 @@ impl Action {
             Self::Confirm(_) => Kind::Confirm,
             Self::Cancel(_) => Kind::Cancel,
             Self::Look(_) => Kind::Look,
+            Self::List => Kind::List,
         }
     }
 }
@@ -92,6 +95,7 @@ impl Desk {
     pub(super) fn next(&mut self, kind: Kind, now_ms: i64) -> Action {
         match kind {
             Kind::Look => self.look(),
+            Kind::List => Action::List,
             Kind::Confirm | Kind::Cancel => match self.take_standing(now_ms) {
                 Some(hold) if kind == Kind::Confirm => Action::Confirm(hold),
                 Some(hold) => Action::Cancel(hold),
@@ -105,7 +109,7 @@ impl Desk {
     /// Takes note of an answer.
     pub(super) fn settle(&mut self, action: Action, verdict: &Verdict) {
         match (action, verdict) {
-            (Action::Look(_), _) => {}
+            (Action::Look(_) | Action::List, _) => {}
             (Action::Reserve { buyer, stays, .. }, Verdict::Held { id, deadline_ms }) => {
                 let hold = Hold { id: *id, buyer, deadline_ms: *deadline_ms };
                 match stays {

@@ -16,12 +16,14 @@ pub(super) enum Kind {
     Cancel,
     /// Looks at the stock.
     Look,
+    /// Reads the first page of all products.
+    List,
 }
 
 impl Kind {
     /// Every kind, in the order of reports.
-    pub(super) const ALL: [Self; 5] =
-        [Self::Reserve, Self::Abandon, Self::Confirm, Self::Cancel, Self::Look];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Reserve, Self::Abandon, Self::Confirm, Self::Cancel, Self::Look, Self::List];
 
     /// Its name in the mix and in reports.
     pub(super) fn name(self) -> &'static str {
@@ -31,6 +33,7 @@ impl Kind {
             Self::Confirm => "confirm",
             Self::Cancel => "cancel",
             Self::Look => "look",
+            Self::List => "list",
         }
     }
 }
@@ -45,6 +48,11 @@ impl Mix {
     /// Whether this kind comes at all.
     pub(super) fn has(&self, kind: Kind) -> bool {
         self.weights[kind as usize] > 0
+    }
+
+    /// Whether it reads anything, which uses nothing up.
+    pub(super) fn reads(&self) -> bool {
+        self.has(Kind::Look) || self.has(Kind::List)
     }
 
     /// Whether it makes holds of its own, or only uses those that were prepared.
@@ -62,7 +70,7 @@ impl FromStr for Mix {
             let (name, weight) = part.split_once('=').unwrap_or((part, "1"));
             let kind = Kind::ALL.into_iter().find(|kind| kind.name() == name.trim());
             let kind = kind.ok_or_else(|| {
-                format!("`{name}` is none of reserve, confirm, cancel, abandon, look")
+                format!("`{name}` is none of reserve, confirm, cancel, abandon, look, list")
             })?;
             let weight = weight.trim().parse().ok().filter(|weight| *weight <= 1_000_000);
             weights[kind as usize] =
@@ -120,8 +128,8 @@ mod tests {
         let count = |kind| dealt.iter().filter(|dealt| **dealt == kind).count();
         assert_eq!(
             Kind::ALL.map(count),
-            [60, 0, 30, 10, 0],
-            "reserve, abandon, confirm, cancel, look"
+            [60, 0, 30, 10, 0, 0],
+            "reserve, abandon, confirm, cancel, look, list"
         );
         assert!(dealt[..10].contains(&Kind::Cancel));
     }

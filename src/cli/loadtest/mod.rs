@@ -95,7 +95,8 @@ pub struct LoadtestArgs {
     #[arg(long, value_parser = parse_duration, default_value = "1s")]
     warmup: Duration,
     /// How often each kind of request comes. `confirm` and `cancel` take the oldest hold that
-    /// stands, `abandon` makes a short one and never comes back, `look` reads the stock.
+    /// stands, `abandon` makes a short one and never comes back, `look` reads the stock, `list` the
+    /// first page of products.
     #[arg(long, default_value = "reserve=70,confirm=15,cancel=10,abandon=5")]
     mix: Mix,
     /// Holds to make before anything is measured.
@@ -208,7 +209,7 @@ impl LoadtestArgs {
             pace,
             dealer: RefCell::new(Dealer::new(self.mix)),
             tally: RefCell::new(Tally::between(from, ends)),
-            uses_up: self.prepare > 0 && !self.mix.makes_holds() && !self.mix.has(Kind::Look),
+            uses_up: self.prepare > 0 && !self.mix.makes_holds() && !self.mix.reads(),
         }
     }
 }

@@ -12,6 +12,8 @@ const MOMENT_S: u32 = 2;
 
 /// Below which the stock of a SKU is.
 const STOCK: &str = "/inventory/";
+/// Where the first page of all products is.
+const LIST: &str = "/products";
 
 /// What requests are made of; the heads are written once.
 #[derive(Debug)]
@@ -85,6 +87,7 @@ impl Wire {
         body.clear();
         let head = match action {
             Action::Look(number) => return self.write_get(STOCK, self.skus.of(*number), out),
+            Action::List => return self.write_get(LIST, "", out),
             Action::Reserve { buyer, stays, .. } => {
                 let (sku, buyers) = (self.skus.of(*buyer), &self.buyers);
                 push(

@@ -208,7 +208,7 @@ pub fn routes(config: &mut web::ServiceConfig) {
     path = "/problems/{code}",
     tag = "service",
     operation_id = "readProblem",
-    params(("code" = String, Path, description = "The code")),
+    params(("code" = String, Path, description = "The code", pattern = "^[a-z_]{1,64}$")),
     responses((status = 200, description = "A page", content_type = "text/html", body = String)),
     extensions(("x-codes" = json!(["not_found"]))),
 )]

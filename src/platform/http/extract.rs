@@ -140,6 +140,10 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let Object(value) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let field = error.path().to_string();
+        // Where a word of a list is expected, serde_json calls a list or a number bad syntax.
+        if !error.inner().is_data() && serde_json::from_slice::<serde_json::Value>(body).is_ok() {
+            return Problem::invalid_field(field, "expected a value of another type");
+        }
         refuse(&field, error.inner())
     })?;
     deserializer.end().map_err(|error| refuse(".", &error))?;
@@ -196,15 +200,14 @@ impl<T: DeserializeOwned + 'static> FromRequest for Query<T> {
     type Future = std::future::Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        let query = actix_web::web::Query::<T>::from_query(request.query_string());
-        std::future::ready(match query {
-            Ok(query) => Ok(Self(query.into_inner())),
-            Err(error) => {
-                let text = error.to_string();
-                let message = text.strip_prefix("Query deserialize error: ").unwrap_or(&text);
-                Err(Problem::invalid_field("query", message))
-            }
-        })
+        let pairs = form_urlencoded::parse(request.query_string().as_bytes());
+        let pairs = serde_urlencoded::Deserializer::new(pairs);
+        let query = serde_path_to_error::deserialize(pairs).map(Self);
+        std::future::ready(query.map_err(|error| {
+            let name = error.path().to_string();
+            let name = if name == "." { "query" } else { &name };
+            Problem::invalid_field(name, error.inner().to_string())
+        }))
     }
 }
 

@@ -148,11 +148,7 @@ impl Run {
             [Value::Int(3), Value::BulkString(kept)] => Ok(Some(replay(kept)?)),
             _ => {
                 let detail = "this Idempotency-Key was used with another body";
-                Err(Problem::new(
-                    StatusCode::UNPROCESSABLE_ENTITY,
-                    "idempotency_key_reused",
-                    detail,
-                ))
+                Err(Problem::field("idempotency_key_reused", "Idempotency-Key", detail))
             }
         }
     }

@@ -93,6 +93,11 @@ impl Crowd<'_> {
         Crowd { mix: "look=1", ..Self::reserving(sku, seconds) }
     }
 
+    /// As many readings of the first page of products as these connections can take.
+    pub(super) fn listing(sku: &str, seconds: u64) -> Crowd<'_> {
+        Crowd { mix: "list=1", ..Self::reserving(sku, seconds) }
+    }
+
     /// Sends the crowd to a world's service.
     pub(super) fn visit(&self, bench: &Bench<'_>, world: &World) -> Result<Figures> {
         self.go_to(bench, &world.settings, world.service.authority())

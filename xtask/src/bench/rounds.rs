@@ -13,6 +13,8 @@ use super::world::World;
 const CONFIRMING: usize = 256;
 /// Orders per second that the first round is prepared for.
 const LIKELY_CONFIRMS: f64 = 20_000.0;
+/// Products on the page that is listed.
+const LISTED: usize = 50;
 /// How many times as many holds are prepared as are likely to be confirmed.
 const SPARE: f64 = 1.4;
 
@@ -31,6 +33,8 @@ struct Rates {
     redis: Vec<f64>,
     reserve: Vec<f64>,
     looks: Vec<f64>,
+    ceiling_lists: Vec<f64>,
+    lists: Vec<f64>,
     durable: Vec<f64>,
     postgres: Vec<f64>,
     confirm: Vec<f64>,
@@ -44,15 +48,17 @@ pub(super) fn measure(bench: &Bench<'_>, report: &mut Report) -> Result<Peaks> {
         bench.say(&format!("round {round} of {}", bench.size.rounds));
         one_round(bench, &mut rates, report)?;
     }
-    let Rates { ceiling, ceiling_looks, redis, reserve, looks, durable, postgres, confirm } =
-        &rates;
+    let Rates { ceiling, redis, reserve, durable, postgres, confirm, .. } = &rates;
+    let (looks, lists) =
+        ((&*rates.looks, &*rates.ceiling_looks), (&*rates.lists, &*rates.ceiling_lists));
     let aim = |id, least| Some((id, Target::AtLeast(least)));
     for part in [
         Part::rounds(aim(1, 1.0), "holds/s over HTTP / plain EVALSHA/s", (reserve, redis)),
         Part::rounds(aim(1, 0.5), "holds/s / HTTP without stores", (reserve, ceiling)),
         Part::rounds(aim(2, 10.0), "orders/s / one per transaction", (confirm, postgres)),
         Part::rounds(aim(3, 0.6), "holds/s, appendfsync always / everysec", (durable, reserve)),
-        Part::rounds(None, "looks at a stock/s / HTTP without stores", (looks, ceiling_looks)),
+        Part::rounds(None, "looks at a stock/s / HTTP without stores", looks),
+        Part::rounds(None, "pages of 50 products/s / HTTP without stores", lists),
     ] {
         bench.tell(report, part);
     }
@@ -69,13 +75,19 @@ fn one_round(bench: &Bench<'_>, rates: &mut Rates, report: &mut Report) -> Resul
         bench.say(&format!("  {what}: {rate:.0}/s"));
         rates.push(rate);
     };
+    for number in 0..LISTED {
+        world.make_product(&format!("LIST-{number}"))?;
+    }
     let (reserving, looking) =
         (Crowd::reserving("RESERVE", seconds), Crowd::looking("RESERVE", short));
+    let listing = Crowd::listing("RESERVE", short);
     let server = Ceiling::start(bench, &world)?;
     let ceiling = server.take(bench, &reserving)?.rate("reserve");
     note(&mut rates.ceiling, "HTTP without stores", ceiling);
     let ceiling = server.take(bench, &looking)?.rate("look");
     note(&mut rates.ceiling_looks, "looks without stores", ceiling);
+    let ceiling = server.take(bench, &listing)?.rate("list");
+    note(&mut rates.ceiling_lists, "pages without stores", ceiling);
     drop(server);
     note(&mut rates.redis, "plain EVALSHA", references::redis(bench)?);
     let figures = reserving.visit(bench, &world)?;
@@ -86,6 +98,7 @@ fn one_round(bench: &Bench<'_>, rates: &mut Rates, report: &mut Report) -> Resul
         figures.generator()
     ));
     note(&mut rates.looks, "looks", looking.visit(bench, &world)?.rate("look"));
+    note(&mut rates.lists, "pages", listing.visit(bench, &world)?.rate("list"));
     let mut redis = world.redis()?;
     redis.ask(&["CONFIG", "SET", "appendfsync", "always"])?;
     let durable = Crowd::reserving("DURABLE", seconds).visit(bench, &world)?.rate("reserve");

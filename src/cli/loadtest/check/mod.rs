@@ -71,6 +71,18 @@ struct Item<'a> {
 }
 
 #[derive(Deserialize)]
+struct Listed<'a> {
+    #[serde(borrow)]
+    items: Vec<Shown<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Shown<'a> {
+    #[serde(borrow)]
+    sku: Cow<'a, str>,
+}
+
+#[derive(Deserialize)]
 struct Problem<'a> {
     #[serde(borrow)]
     code: Cow<'a, str>,
@@ -104,6 +116,7 @@ pub(super) fn judge(
         (Action::Confirm(hold), 201) => sold(answer, expected, hold),
         (Action::Cancel(hold), 200) => cancelled(answer, hold),
         (Action::Look(number), 200) => seen(answer, expected.skus.of(*number)),
+        (Action::List, 200) => listed(answer),
         _ => refused(action, answer, now_ms),
     };
     judged.unwrap_or_else(|why| Verdict::Wrong(wrong(action, answer, &why)))
@@ -155,6 +168,13 @@ fn cancelled(answer: &Answer<'_>, hold: &Hold) -> Result<Verdict, String> {
     Ok(Verdict::Cancelled)
 }
 
+fn listed(answer: &Answer<'_>) -> Result<Verdict, String> {
+    let page: Listed<'_> = read(answer)?;
+    demand(!page.items.is_empty(), "nothing is listed")?;
+    demand(page.items.iter().all(|item| !item.sku.is_empty()), "a product without a SKU")?;
+    Ok(Verdict::Seen)
+}
+
 fn seen(answer: &Answer<'_>, sku: &str) -> Result<Verdict, String> {
     let stock: Stock = read(answer)?;
     demand(stock.sku == sku, "the SKU is another")?;
@@ -186,7 +206,7 @@ fn refused(action: &Action, answer: &Answer<'_>, now_ms: i64) -> Result<Verdict,
             }
             (answer.status, code) == (429, "rate_limited")
         }
-        Action::Look(_) => (answer.status, code) == (429, "rate_limited"),
+        Action::Look(_) | Action::List => (answer.status, code) == (429, "rate_limited"),
     };
     demand(known, "not a refusal that fits")?;
     Ok(Verdict::Refused { code: code.to_owned() })

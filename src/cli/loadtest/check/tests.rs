@@ -87,3 +87,14 @@ fn refusals_are_told_from_faults() {
     assert_eq!(verdict, Verdict::Open { code: "overloaded".into() });
     assert!(is_wrong(&judged(&reserve(None), 500, false, "{}"), ""));
 }
+
+#[test]
+fn a_page_has_products_with_skus() {
+    let page = |items: &str| format!(r#"{{"items":[{items}],"next_cursor":null}}"#);
+    let good = page(r#"{"id":1,"sku":"A"},{"id":2,"sku":"B"}"#);
+    assert_eq!(judged(&Action::List, 200, false, &good), Verdict::Seen);
+    for bad in ["", r#"{"id":1}"#, r#"{"sku":""}"#] {
+        let verdict = judged(&Action::List, 200, false, &page(bad));
+        assert!(is_wrong(&verdict, ""), "{bad}: {verdict:?}");
+    }
+}

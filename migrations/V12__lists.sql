@@ -1,0 +1,148 @@
+-- Lists that stay quick with a million products: every order, filter and search of the first page reads thousands of
+-- entries at most, whatever the texts and whoever owns them.
+
+-- What a search looks through, in small letters, so that comparing costs little. No name and no search has the mark
+-- between the two, so nothing is found across it.
+alter table products
+    add column searched text generated always as (lower(name) || E'\x01' || lower(sku)) stored,
+    -- Who changed it last.
+    add column changed_by text,
+    alter column searched set statistics 300;
+alter table suppliers add column changed_by text;
+alter table orders add column changed_by text;
+
+-- How low is low, and whose it is, beside the figures that decide it. Sales change `low` only as they cross the
+-- threshold, so the index costs them nothing otherwise.
+alter table sku_stock
+    add column owner_id text,
+    add column low_stock_threshold bigint,
+    add column low boolean generated always as (coalesce(stocked - sold <= low_stock_threshold, false)) stored;
+update sku_stock s set owner_id = p.owner_id, low_stock_threshold = p.low_stock_threshold
+  from products p where p.product_id = s.product_id;
+create index sku_stock_low on sku_stock (owner_id, product_id) where low;
+
+create function sku_stock_begins() returns trigger language plpgsql as $$
+begin
+    select p.owner_id, p.low_stock_threshold into new.owner_id, new.low_stock_threshold
+      from products p where p.product_id = new.product_id;
+    return new;
+end $$;
+create trigger sku_stock_begins before insert on sku_stock for each row execute function sku_stock_begins();
+
+create function threshold_changed() returns trigger language plpgsql as $$
+begin
+    update sku_stock s set low_stock_threshold = new.low_stock_threshold where s.product_id = new.product_id;
+    return null;
+end $$;
+create trigger threshold_changed after update on products for each row
+    when (old.low_stock_threshold is distinct from new.low_stock_threshold) execute function threshold_changed();
+
+-- One index for each order of a list: of everybody's list, of one within a category, of one owner's. Searches walk them
+-- as long as that promises to fill the page, so what is compared stands in them. Without a list of what is pending, a
+-- search after many edits is as quick as before.
+drop index products_by_text, products_all, products_by_created, products_by_name, products_by_price,
+    products_by_category_created, products_by_category_name, products_by_category_price, products_by_owner;
+create index products_by_text on products using gin (searched gin_trgm_ops) with (fastupdate = off)
+    where deleted_at is null;
+create index products_by_created on products (published, created_at, product_id) include (searched)
+    where deleted_at is null;
+create index products_by_name on products (published, name, product_id) include (searched) where deleted_at is null;
+create index products_by_price on products (published, coalesce(price_minor, -1), product_id)
+    include (price_minor, searched) where deleted_at is null;
+create index products_by_category_created on products (category, published, created_at, product_id) include (searched)
+    where deleted_at is null;
+create index products_by_category_name on products (category, published, name, product_id) include (searched)
+    where deleted_at is null;
+create index products_by_category_price on products (category, published, coalesce(price_minor, -1), product_id)
+    include (price_minor, searched) where deleted_at is null;
+create index products_by_owner_created on products (owner_id, created_at, product_id) include (category, searched)
+    where deleted_at is null;
+create index products_by_owner_name on products (owner_id, name, product_id) include (category, searched)
+    where deleted_at is null;
+create index products_by_owner_price on products (owner_id, coalesce(price_minor, -1), product_id)
+    include (price_minor, category, searched) where deleted_at is null;
+create index products_by_owner_category on products (owner_id, category) where deleted_at is null;
+
+-- A page of products. The statements are put together from fixed parts and planned for each call. A null argument asks
+-- for nothing. An index in the order of the list gives the page at once where nothing but its scope is asked for. Where
+-- products must also match something, that index is walked for a while: what is common is found there. What is not is
+-- rare; it is fetched by the index of what is asked for, and sorted.
+create or replace function products_page(
+    owner text, every boolean, low boolean, category text, pattern text,
+    ordering text, descending boolean, after_key text, after_id bigint, most bigint
+) returns setof shown_products language plpgsql stable as $$
+#variable_conflict use_variable
+declare
+    sorted text := case ordering when 'name' then 'p.name' when 'price' then 'coalesce(p.price_minor, -1)'
+                                 else 'p.created_at' end;
+    kind   text := case ordering when 'name' then 'text' when 'price' then 'bigint' else 'timestamptz' end;
+    way    text := case when descending then 'desc' else 'asc' end;
+    -- Whose products; each scope is a range of the index, and two ranges are merged.
+    scopes text[] := case when owner is not null then array['p.owner_id = $1']
+                          when every then array['p.published', 'not p.published'] else array['p.published'] end;
+    within text := 'p.deleted_at is null';
+    -- What the order of the index does not know, and what of a product tells it.
+    wanted text := '';
+    needed text := '';
+    is_low text := '';
+    -- How many entries of the index are walked.
+    walked bigint := most;
+    lows   bigint;
+    rare   boolean := false;
+    found  bigint[];
+begin
+    if after_id is not null then
+        within := within || format(' and (%s, p.product_id) %s ($4::%s, $5)', sorted,
+                                   case when descending then '<' else '>' end, kind);
+    end if;
+    if category is not null and owner is null then
+        within := within || ' and p.category = $2';
+    elsif category is not null then
+        wanted := ' and p.category = $2';
+        needed := ', p.category';
+        walked := 400 * most;
+    end if;
+    if pattern is not null then
+        wanted := wanted || ' and p.searched like lower($3)';
+        needed := needed || ', p.searched';
+        -- What is common among the samples of the statistics is worth a longer walk than fetching all of it.
+        select case when count(*) > 1 then 2000 else 400 end * most into walked
+          from (select unnest(s.histogram_bounds::text::text[]) as sample from pg_stats s
+                 where s.schemaname = current_schema() and s.tablename = 'products' and s.attname = 'searched') kept
+         where sample like lower(pattern);
+    end if;
+    if low then
+        -- Few are fetched at once; of very many, the next one is never far.
+        select count(*) into lows
+          from (select from sku_stock s where s.owner_id = owner and s.low limit 20001) counted;
+        rare := lows <= case wanted when '' then 12 else 80 end * most;
+        walked := 400 * most;
+        is_low := case when lows <= 20000
+            then ' and (p.product_id in (select s.product_id from sku_stock s where s.owner_id = $1 and s.low)) is true'
+            else ' and (exists (select from sku_stock s where s.product_id = p.product_id and s.low)) is true' end;
+    end if;
+    if not rare then
+        execute (select format('select array_agg(product_id order by sorted %1$s, product_id %1$s) from'
+                               || ' (select p.product_id, p.sorted from (select * from (%2$s) p order by sorted %1$s, product_id %1$s limit %3$s) p'
+                               || '   where true%4$s order by p.sorted %1$s, p.product_id %1$s limit $6) page',
+                               way, string_agg(format('(select p.product_id, %1$s as sorted%2$s from products p'
+                                   || ' where %3$s and %4$s order by %1$s %5$s, p.product_id %5$s limit %6$s)',
+                                   sorted, needed, within, scope, way, walked), ' union all '), walked, wanted || is_low)
+                   from unnest(scopes) scope)
+            into found using owner, category, pattern, after_key, after_id, most;
+    end if;
+    if rare or (walked > most and coalesce(cardinality(found), 0) < most) then
+        execute format('select array_agg(product_id order by sorted %1$s, product_id %1$s) from'
+                       || ' (select * from (select p.product_id, %2$s as sorted from products p where %3$s%4$s offset 0) p'
+                       || '   order by sorted %1$s, product_id %1$s limit $6) page',
+                       way, sorted, within,
+                       case when every and owner is null then '' else ' and ' || scopes[1] end || wanted
+                       || case when low then ' and p.product_id = any(array(select s.product_id from sku_stock s'
+                                             || ' where s.owner_id = $1 and s.low))' else '' end)
+            into found using owner, category, pattern, after_key, after_id, most;
+    end if;
+    return query
+        select p.* from unnest(found) with ordinality page(product_id, rank) join shown_products p using (product_id)
+         order by page.rank;
+end
+$$;
