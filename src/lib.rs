@@ -13,6 +13,7 @@
 //! - [`reservations`] – the core
 //! - [`stock`] – what its owner does to stock
 //! - [`orders`] – what a reservation becomes
+//! - [`payments`] – money through Stripe and bKash
 //! - [`openapi`] – what all of them say of their routes
 //! - [`app`] – puts them together
 //! - [`cli`] – the commands
@@ -27,6 +28,7 @@ pub mod identity;
 pub mod kernel;
 pub mod openapi;
 pub mod orders;
+pub mod payments;
 pub mod platform;
 pub mod reservations;
 pub mod stock;

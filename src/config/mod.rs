@@ -14,6 +14,7 @@ mod environment;
 mod layers;
 mod load;
 mod log;
+mod payments;
 mod rate_limit;
 mod redis;
 mod reservation;
@@ -35,6 +36,7 @@ pub use cors::CorsSettings;
 pub use database::DatabaseSettings;
 pub use load::LoadOptions;
 pub use log::{LogFormat, LogSettings};
+pub use payments::{BkashSettings, PaymentSettings, StripeSettings};
 pub use rate_limit::RateLimitSettings;
 pub use redis::RedisSettings;
 pub use reservation::{MAX_TTL_SECONDS, ReservationSettings};
@@ -71,6 +73,8 @@ pub struct Settings {
     pub reservation: ReservationSettings,
     /// Who has to pay here.
     pub checkout: CheckoutSettings,
+    /// Which providers take money.
+    pub payments: PaymentSettings,
     /// How soon expired holds are cleaned up.
     pub sweeper: SweeperSettings,
 }
@@ -121,6 +125,7 @@ impl Settings {
         self.shop.check(found);
         self.catalogue.check(found);
         self.reservation.check(found);
+        self.payments.check(found);
         self.sweeper.check(&self.server, found);
     }
 }

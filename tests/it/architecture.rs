@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up: a folder may use those before it.
-const FLOORS: [&str; 12] = [
+const FLOORS: [&str; 13] = [
     "kernel",
     "config",
     "platform",
@@ -16,6 +16,7 @@ const FLOORS: [&str; 12] = [
     "stock",
     "cart",
     "orders",
+    "payments",
     "app",
 ];
 
