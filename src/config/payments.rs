@@ -40,6 +40,9 @@ pub struct StripeSettings {
     pub webhook_secret: Option<SecretString>,
     /// The version of the API that we speak.
     pub api_version: String,
+    /// How long a call may take, its repetitions included.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
 }
 
 /// How bKash is reached.
@@ -62,6 +65,9 @@ pub struct BkashSettings {
     pub password: Option<SecretString>,
     /// Where buyers reach this service; bKash sends them back there.
     pub callback_base: String,
+    /// How long a call may take.
+    #[serde(with = "humantime_serde")]
+    pub timeout: Duration,
 }
 
 /// A session of Stripe lives 35 minutes; what is not paid by then must be over before it is.
@@ -88,6 +94,13 @@ impl PaymentSettings {
         );
         self.check_stripe(found);
         self.check_bkash(found);
+        for (path, timeout) in [
+            ("payments.stripe.timeout", self.stripe.timeout),
+            ("payments.bkash.timeout", self.bkash.timeout),
+        ] {
+            let sane = (Duration::from_millis(10)..=Duration::from_secs(60)).contains(&timeout);
+            found.require(sane, path, "must be 10ms to 60s");
+        }
     }
 
     fn check_stripe(&self, found: &mut Findings) {
@@ -180,6 +193,7 @@ mod tests {
                 secret_key: None,
                 webhook_secret: None,
                 api_version: String::new(),
+                timeout: Duration::ZERO,
             },
             bkash: BkashSettings {
                 base_url: String::new(),
@@ -188,6 +202,7 @@ mod tests {
                 username: None,
                 password: None,
                 callback_base: String::new(),
+                timeout: Duration::ZERO,
             },
         };
         for good in [
