@@ -153,9 +153,7 @@ fn repeats(status: Option<u16>, headers: &HeaderMap) -> bool {
     match headers.get("stripe-should-retry").map(|word| word.as_bytes()) {
         Some(b"true") => true,
         Some(b"false") => false,
-        Some(_) | None => {
-            status.is_none_or(|status| status == 409 || status >= 500 || status < 300)
-        }
+        Some(_) | None => status.is_none_or(|status| matches!(status, 200..300 | 409 | 500..)),
     }
 }
 
