@@ -256,7 +256,10 @@ pub trait Gateway: Send + Sync {
     /// [`Attempt::parameters`] before [`Gateway::create`] is called.
     fn parameters(&self) -> Value;
 
-    /// Makes the page where the buyer pays. The same attempt gives the same page.
+    /// Makes the page where the buyer pays.
+    ///
+    /// Stripe: the same attempt gives the same page. bKash knows no keys: a second creation of the same attempt is
+    /// refused, and a first one whose answer was lost is harmless, because nobody can execute it; [`Gateway::end`] it.
     fn create<'a>(&'a self, attempt: &'a Attempt) -> BoxFuture<'a, Answer<Session>>;
 
     /// Asks how it stands. Without a `provider_payment_id` nothing is asked: `Open`.

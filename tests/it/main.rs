@@ -19,6 +19,8 @@ mod faults_redis;
 #[cfg(feature = "fault-points")]
 mod faults_saga;
 mod faults_startup;
+mod gateways;
+mod gateways_bkash;
 mod idempotency;
 mod keys;
 mod limit;
