@@ -93,7 +93,7 @@ impl Sandbox {
                 .configure(bkash::routes)
                 .default_service(web::route().to(serve::nothing_here))
         })
-        .workers(1)
+        .workers(2)
         .disable_signals()
         .shutdown_timeout(1)
         .bind(&address)

@@ -1,9 +1,11 @@
 //! How answers leave: as they are, or as a fault has them.
 
+use std::iter;
 use std::time::Duration;
 
 use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
+use actix_web::web::Bytes;
 use futures_util::stream;
 use serde_json::{Value, json};
 
@@ -12,6 +14,7 @@ use crate::fault::Fault;
 /// Longest body of a request.
 pub(crate) const LARGEST_BODY: usize = 1 << 20;
 const HUGE: usize = 10 << 20;
+const PART: usize = 64 << 10;
 /// Longer than anybody waits.
 const FOR_EVER: Duration = Duration::from_secs(600);
 
@@ -72,11 +75,7 @@ pub(crate) async fn after(fault: Option<Fault>, reply: &Reply) -> HttpResponse {
         Some(Fault::Garbage) => HttpResponse::Ok()
             .content_type("text/html")
             .body("<html><body><h1>We will be back soon</h1></body></html>"),
-        Some(Fault::Huge) => {
-            let mut body = reply.body.clone();
-            body["padding"] = "x".repeat(HUGE).into();
-            HttpResponse::build(status(reply.status)).json(body)
-        }
+        Some(Fault::Huge) => huge(reply),
         Some(Fault::Truncated) => {
             let text = reply.body.to_string();
             let half = text.as_bytes()[..text.len() / 2].to_vec();
@@ -104,9 +103,22 @@ pub(crate) fn seen_status(fault: Option<&Fault>, reply: &Reply) -> Option<u16> {
     }
 }
 
+/// The answer with ten megabytes of blanks in it: JSON all the same.
+fn huge(reply: &Reply) -> HttpResponse {
+    let text = reply.body.to_string();
+    let (first, rest) = text.split_at(1);
+    let blanks = Bytes::from(vec![b' '; PART]);
+    let parts = iter::once(Bytes::copy_from_slice(first.as_bytes()))
+        .chain(iter::repeat_n(blanks, HUGE / PART))
+        .chain([Bytes::copy_from_slice(rest.as_bytes())]);
+    HttpResponse::build(status(reply.status))
+        .content_type("application/json")
+        .streaming(stream::iter(parts.map(Ok::<_, std::io::Error>)))
+}
+
 /// Breaks the connection: a body that fails at once.
 fn dropped() -> HttpResponse {
-    let failed: [Result<actix_web::web::Bytes, std::io::Error>; 1] =
+    let failed: [Result<Bytes, std::io::Error>; 1] =
         [Err(std::io::Error::other("as it was switched"))];
     HttpResponse::Ok().streaming(stream::iter(failed))
 }

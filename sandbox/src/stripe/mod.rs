@@ -192,7 +192,7 @@ async fn call(
     world.tick();
     let key = asked.key();
     let fault = world.lock().faults.take(call);
-    let (reply, in_flight) = match serve::before(fault.as_ref()) {
+    let (reply, mut in_flight) = match serve::before(fault.as_ref()) {
         Some(Ok(reply)) => (reply, None),
         Some(Err(response)) => {
             world.lock().saw(call, None, key);
@@ -204,6 +204,10 @@ async fn call(
         pay_first(world, &reply).await;
     }
     world.lock().saw(call, serve::seen_status(fault.as_ref(), &reply), key);
+    if fault == Some(Fault::Hang) {
+        // It is done, only the answer is lost.
+        in_flight = None;
+    }
     let response = serve::after(fault, &reply).await;
     drop(in_flight);
     response

@@ -60,13 +60,15 @@ pub(super) enum Failed {
     Refused(GatewayError),
     /// Somebody must be asked what became of it.
     Doubt(GatewayError),
+    /// There was no token to send it with.
+    Unsent(GatewayError),
 }
 
 impl Failed {
     /// For the caller of the gateway.
     pub(super) fn error(self) -> GatewayError {
         match self {
-            Self::Refused(error) | Self::Doubt(error) => error,
+            Self::Refused(error) | Self::Doubt(error) | Self::Unsent(error) => error,
         }
     }
 
@@ -74,7 +76,7 @@ impl Failed {
     pub(super) fn refusal(self) -> Option<GatewayError> {
         match self {
             Self::Refused(error) => Some(error),
-            Self::Doubt(_) => None,
+            Self::Doubt(_) | Self::Unsent(_) => None,
         }
     }
 }
@@ -178,10 +180,9 @@ fn doubt(reason: String) -> Failed {
     Failed::Doubt(GatewayError::Unknown { reason })
 }
 
-/// Without a token nothing was sent: whatever the error, this call did nothing.
 fn of_token(error: GatewayError) -> Failed {
     match error {
         GatewayError::Refused { .. } => Failed::Refused(error),
-        GatewayError::Unknown { .. } => Failed::Doubt(error),
+        GatewayError::Unknown { .. } => Failed::Unsent(error),
     }
 }
