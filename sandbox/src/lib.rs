@@ -8,12 +8,14 @@ mod control;
 mod fault;
 mod form;
 mod page;
+mod saved;
 mod schema;
 mod serve;
 mod stripe;
 mod world;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +46,8 @@ pub struct Options {
     pub keys: Keys,
     /// Where events go; none keeps them until there is one.
     pub webhook_url: Option<String>,
+    /// File in which what happened outlives the sandbox; none forgets.
+    pub state: Option<PathBuf>,
     /// Grants of a token that bKash allows in an hour.
     pub grants_per_hour: usize,
     /// Calls that Stripe allows in a second.
@@ -57,6 +61,7 @@ impl Default for Options {
             port: 0,
             keys: Keys::random(),
             webhook_url: None,
+            state: None,
             grants_per_hour: 20,
             calls_per_second: 25,
         }
@@ -70,6 +75,7 @@ pub struct Sandbox {
     world: Arc<World>,
     server: ServerHandle,
     tasks: Vec<JoinHandle<()>>,
+    state: Option<PathBuf>,
 }
 
 impl Sandbox {
@@ -81,7 +87,16 @@ impl Sandbox {
     pub async fn start(options: Options) -> anyhow::Result<Self> {
         let (sender, queue) = stripe::events::channel();
         let address = (options.host.clone(), options.port);
+        let state = options.state.clone();
+        let (webhook_url, options) =
+            (options.webhook_url.clone(), Options { webhook_url: None, ..options });
         let world = Arc::new(World::new(options, sender));
+        if let Some(path) = &state {
+            world.load(path)?;
+        }
+        if let Some(url) = &webhook_url {
+            world.set_webhook_url(url);
+        }
         let served = world.clone();
         let server = HttpServer::new(move || {
             let world = web::Data::from(served.clone());
@@ -103,7 +118,7 @@ impl Sandbox {
         world.lock().url.clone_from(&url);
         let server = server.run();
         let handle = server.handle();
-        let tasks = vec![
+        let mut tasks = vec![
             spawn(async move {
                 // The caller hears of a broken server by its silence.
                 drop(server.await);
@@ -111,7 +126,10 @@ impl Sandbox {
             spawn(stripe::events::deliver(world.clone(), queue)),
             spawn(tick(world.clone())),
         ];
-        Ok(Self { url, world, server: handle, tasks })
+        if let Some(path) = state.clone() {
+            tasks.push(spawn(saved::keep(world.clone(), path)));
+        }
+        Ok(Self { url, world, server: handle, tasks, state })
     }
 
     /// The environment that makes a service use it: settings of Holdfast.
@@ -303,6 +321,11 @@ impl Drop for Sandbox {
         // The command is sent by the call; its future only waits.
         drop(self.server.stop(false));
         self.tasks.iter().for_each(JoinHandle::abort);
+        if let Some(path) = &self.state
+            && let Err(error) = self.world.saved().and_then(|text| saved::write(path, &text))
+        {
+            eprintln!("sandbox: {error:#}");
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The sandbox as a program of its own: `holdfast-sandbox --port 9100 --webhook-url http://127.0.0.1:8080/api/payment/stripe/webhook`.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -20,6 +21,9 @@ struct Arguments {
     /// Where events of Stripe go
     #[arg(long)]
     webhook_url: Option<String>,
+    /// File in which what happened outlives this program
+    #[arg(long)]
+    state: Option<PathBuf>,
 }
 
 #[tokio::main]
@@ -35,8 +39,8 @@ async fn main() -> ExitCode {
 
 async fn run(arguments: Arguments) -> anyhow::Result<()> {
     let (keys, given) = keys();
-    let Arguments { host, port, webhook_url } = arguments;
-    let options = Options { host, port, keys, webhook_url, ..Options::default() };
+    let Arguments { host, port, webhook_url, state } = arguments;
+    let options = Options { host, port, keys, webhook_url, state, ..Options::default() };
     let mut sandbox = Sandbox::start(options).await?;
     println!("sandbox: Stripe and bKash as fakes at {}", sandbox.url);
     if !given {

@@ -7,6 +7,7 @@ use actix_web::HttpResponse;
 use actix_web::http::StatusCode;
 use actix_web::web::Bytes;
 use futures_util::stream;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::fault::Fault;
@@ -19,7 +20,7 @@ const PART: usize = 64 << 10;
 const FOR_EVER: Duration = Duration::from_secs(600);
 
 /// An answer of a provider.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Reply {
     pub(crate) status: u16,
     pub(crate) body: Value,

@@ -91,7 +91,7 @@ impl World {
             faults: Faults::default(),
             seen: VecDeque::new(),
             tampered: BTreeMap::new(),
-            stripe: StripeState::new(options.webhook_url, options.calls_per_second, sender),
+            stripe: StripeState::new(options.calls_per_second, sender),
             bkash: BkashState::new(options.grants_per_hour),
         };
         Self { state: Mutex::new(state) }

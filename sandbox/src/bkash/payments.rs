@@ -1,6 +1,6 @@
 //! Payments: Initiated until somebody executes what a customer released; then Completed, once.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::refunds::Refund;
@@ -37,6 +37,7 @@ pub enum Wish {
 }
 
 /// A payment.
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Payment {
     pub(crate) id: String,
     pub(crate) minor: i64,

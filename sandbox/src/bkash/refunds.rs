@@ -1,5 +1,6 @@
 //! Refunds of version 2, whose errors have a shape of their own; and the first version, which allows one.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::{amount, code, minor, text, time};
@@ -10,6 +11,7 @@ const MOST: usize = 10;
 const LONGEST: usize = 255;
 
 /// A refund.
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Refund {
     transaction: String,
     minor: i64,

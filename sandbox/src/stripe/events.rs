@@ -43,19 +43,19 @@ pub(crate) struct Events {
     pub(crate) copies: usize,
     pub(crate) delay: Duration,
     url: Option<String>,
-    waiting: Vec<String>,
-    delivered: BTreeSet<String>,
+    pub(crate) waiting: Vec<String>,
+    pub(crate) delivered: BTreeSet<String>,
     sender: Sender<String>,
 }
 
 impl Events {
-    pub(crate) fn new(url: Option<String>, sender: Sender<String>) -> Self {
+    pub(crate) fn new(sender: Sender<String>) -> Self {
         Self {
             all: Vec::new(),
             held: false,
             copies: 1,
             delay: Duration::ZERO,
-            url,
+            url: None,
             waiting: Vec::new(),
             delivered: BTreeSet::new(),
             sender,

@@ -52,7 +52,7 @@ fn shown(world: &World, id: &str, status: u16) -> HttpResponse {
     let rows: String = lines.iter().map(|line| row(line, &session.currency)).collect();
     let given = |name: &str| escaped(session.given[name].as_str().unwrap_or_default());
     let intent = state.stripe.intents.iter().find(|i| Some(&i.id) == session.intent.as_ref());
-    let body = match (session.status, intent.map(|intent| intent.status)) {
+    let body = match (session.status.as_ref(), intent.map(|intent| intent.status.as_ref())) {
         ("open", _) => open(id, session.declined, &given("cancel_url")),
         ("expired", _) => {
             "<p class=\"alert\">This session has expired. Nothing was paid.</p>".to_owned()

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use actix_web::http::header::HeaderMap;
 use actix_web::web::{self, Bytes, Data, Path, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::sync::mpsc::Sender;
 
@@ -32,7 +33,7 @@ pub(crate) struct StripeState {
     pub(crate) refunds: Vec<refunds::Refund>,
     pub(crate) refunds_pending: bool,
     pub(crate) events: events::Events,
-    kept: BTreeMap<String, Kept>,
+    pub(crate) kept: BTreeMap<String, Kept>,
     in_flight: BTreeSet<String>,
     /// When the calls of the last second came.
     calls: VecDeque<i64>,
@@ -40,24 +41,21 @@ pub(crate) struct StripeState {
 }
 
 /// The answer to a key's first use.
-struct Kept {
+#[derive(Clone, Serialize, Deserialize)]
+pub(crate) struct Kept {
     asked: (String, Value),
     reply: Reply,
     at_s: i64,
 }
 
 impl StripeState {
-    pub(crate) fn new(
-        webhook_url: Option<String>,
-        calls_per_second: usize,
-        sender: Sender<String>,
-    ) -> Self {
+    pub(crate) fn new(calls_per_second: usize, sender: Sender<String>) -> Self {
         Self {
             sessions: Vec::new(),
             intents: Vec::new(),
             refunds: Vec::new(),
             refunds_pending: false,
-            events: events::Events::new(webhook_url, sender),
+            events: events::Events::new(sender),
             kept: BTreeMap::new(),
             in_flight: BTreeSet::new(),
             calls: VecDeque::new(),

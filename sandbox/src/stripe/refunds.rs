@@ -1,6 +1,8 @@
 //! Refunds: never more than was paid, and each told by events.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::sessions::missing;
@@ -33,7 +35,7 @@ pub enum RefundEnd {
 }
 
 /// A refund.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Refund {
     id: String,
     intent: String,
@@ -42,7 +44,7 @@ pub(crate) struct Refund {
     currency: String,
     reason: Value,
     metadata: Value,
-    status: &'static str,
+    status: Cow<'static, str>,
     created: i64,
 }
 
@@ -107,7 +109,7 @@ fn made(state: &mut State, given: &Value) -> Result<Reply, Reply> {
         currency: intent.currency.clone(),
         reason: given["reason"].clone(),
         metadata: if given["metadata"].is_null() { json!({}) } else { given["metadata"].clone() },
-        status: if state.stripe.refunds_pending { "pending" } else { "succeeded" },
+        status: if state.stripe.refunds_pending { "pending" } else { "succeeded" }.into(),
         created: state.clock.now_s(),
     };
     let charge = json!({
@@ -171,7 +173,7 @@ pub(crate) fn end(world: &World, id: &str, end: RefundEnd) -> Result<(), String>
         RefundEnd::Succeed => ("succeeded", "refund.updated"),
         RefundEnd::Fail => ("failed", "refund.failed"),
     };
-    refund.status = status;
+    refund.status = status.into();
     let shown = refund.shown();
     state.event(kind, shown);
     Ok(())

@@ -1,6 +1,8 @@
 //! Checkout Sessions: open, complete (paid or not yet), expired; and the PaymentIntents they make.
 
-use serde::Deserialize;
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::schema::{Field, Kind, checked, may, must};
@@ -74,13 +76,14 @@ pub enum Act {
 }
 
 /// A session.
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Session {
     pub(crate) id: String,
     /// What it was made with.
     pub(crate) given: Value,
     pub(crate) created: i64,
     pub(crate) expires_at: i64,
-    pub(crate) status: &'static str,
+    pub(crate) status: Cow<'static, str>,
     pub(crate) paid: bool,
     pub(crate) intent: Option<String>,
     pub(crate) total: i64,
@@ -90,11 +93,12 @@ pub(crate) struct Session {
 }
 
 /// A PaymentIntent.
+#[derive(Clone, Serialize, Deserialize)]
 pub(crate) struct Intent {
     pub(crate) id: String,
     pub(crate) amount: i64,
     pub(crate) currency: String,
-    pub(crate) status: &'static str,
+    pub(crate) status: Cow<'static, str>,
     pub(crate) metadata: Value,
     pub(crate) charge: String,
     pub(crate) created: i64,
@@ -169,7 +173,7 @@ fn made(state: &mut State, given: &Value) -> Result<String, Reply> {
         given,
         created: now,
         expires_at,
-        status: "open",
+        status: "open".into(),
         paid: false,
         intent: None,
         total,
@@ -209,7 +213,7 @@ pub(crate) fn expire(state: &mut State, id: &str, given: &Value) -> Reply {
         let error = json!({ "type": "invalid_request_error", "message": message });
         return Reply::new(400, json!({ "error": error }));
     }
-    session.status = "expired";
+    session.status = "expired".into();
     state.session_event("checkout.session.expired", id);
     Reply::ok(state.session_shown(id, false).unwrap_or_default())
 }
@@ -244,7 +248,7 @@ pub(crate) fn act(world: &World, id: &str, act: Act) -> Result<(), String> {
     let session = session.ok_or_else(|| format!("no session {id}"))?;
     let intent =
         stripe.intents.iter_mut().find(|intent| Some(&intent.id) == session.intent.as_ref());
-    match (act, session.status, intent) {
+    match (act, session.status.as_ref(), intent) {
         (Act::Decline, "open", _) => session.declined += 1,
         (Act::Pay | Act::PayLater, "open", _) => {
             let status = if act == Act::Pay { "succeeded" } else { "processing" };
@@ -253,24 +257,24 @@ pub(crate) fn act(world: &World, id: &str, act: Act) -> Result<(), String> {
                 id: format!("pi_3{}", random(23)),
                 amount: session.total,
                 currency: session.currency.clone(),
-                status,
+                status: status.into(),
                 metadata: if metadata.is_null() { json!({}) } else { metadata },
                 charge: format!("ch_3{}", random(23)),
                 created: state.clock.now_s(),
             };
-            session.status = "complete";
+            session.status = "complete".into();
             session.paid = act == Act::Pay;
             session.intent = Some(intent.id.clone());
             stripe.intents.push(intent);
             state.session_event("checkout.session.completed", id);
         }
         (Act::Succeed, "complete", Some(intent)) if intent.status == "processing" => {
-            intent.status = "succeeded";
+            intent.status = "succeeded".into();
             session.paid = true;
             state.session_event("checkout.session.async_payment_succeeded", id);
         }
         (Act::Fail, "complete", Some(intent)) if intent.status == "processing" => {
-            intent.status = "requires_payment_method";
+            intent.status = "requires_payment_method".into();
             state.session_event("checkout.session.async_payment_failed", id);
         }
         (act, status, _) => return Err(format!("{act:?} on a session that is {status}")),
@@ -287,7 +291,7 @@ impl World {
         let open = state.stripe.sessions.iter_mut().filter(|session| session.status == "open");
         let mut due = Vec::new();
         for session in open.filter(|session| session.expires_at <= now) {
-            session.status = "expired";
+            session.status = "expired".into();
             due.push(session.id.clone());
         }
         for id in due {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use holdfast_sandbox::{Act, Call, Fault, RefundEnd};
+use holdfast_sandbox::{Act, Call, Fault, Options, RefundEnd};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -207,4 +207,29 @@ async fn refunds_tell_how_they_end() {
     let expected =
         ["checkout.session.completed", "refund.created", "charge.refunded", "refund.failed"];
     assert_eq!(told, expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_happened_outlives_the_sandbox_where_it_has_a_file() {
+    let path = std::env::temp_dir().join(format!("holdfast-sandbox-{}", std::process::id()));
+    let options = || Options { state: Some(path.clone()), ..Options::default() };
+    let world = World::with(options()).await;
+    let [paid, open] = [world.session().await, world.session().await];
+    world.sandbox.act(&paid, Act::Pay).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap_or_default();
+    drop(world);
+    assert_ne!(text, std::fs::read_to_string(&path).unwrap());
+    // Another run, another port, other keys; and the event that nobody heard is told now.
+    let world = World::with(options()).await;
+    let shown = world.sandbox.session(&open).unwrap();
+    assert!(shown["url"].as_str().unwrap().starts_with(&world.sandbox.url));
+    assert_eq!(world.sandbox.session(&paid).unwrap()["payment_status"], "paid");
+    let (url, received) = receiver(0).await;
+    world.sandbox.set_webhook_url(&url);
+    assert_eq!(kinds(&received, 1).await, ["checkout.session.completed"]);
+    let saved = std::fs::read_to_string(&path).unwrap();
+    let keys = world.sandbox.keys();
+    drop(world);
+    std::fs::remove_file(&path).unwrap();
+    assert!(!saved.contains(&keys.stripe_secret_key) && !saved.contains("whsec_"), "{saved}");
 }
