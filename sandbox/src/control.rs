@@ -68,6 +68,7 @@ struct ClockRequest {
 pub(crate) fn routes(config: &mut ServiceConfig) {
     config
         .route("/", web::get().to(help))
+        .route("/shop/{end}", web::get().to(shop))
         .route("/control/state", web::get().to(state))
         .route("/control/faults", web::post().to(add_fault))
         .route("/control/faults", web::delete().to(clear_faults))
@@ -83,6 +84,20 @@ pub(crate) fn routes(config: &mut ServiceConfig) {
 
 async fn help() -> HttpResponse {
     page::page(200, "stripe", "Sandbox of payments", HELP)
+}
+
+/// Stands for the shop that a buyer comes back to.
+async fn shop(end: Path<String>) -> HttpResponse {
+    let (title, note) = match end.as_str() {
+        "paid" => (
+            "Back in the shop",
+            "The page of payments is through. Whether the order is paid is not for a browser to \
+             say: the service learns it from the provider.",
+        ),
+        "cancelled" => ("Back in the shop", "Nothing was paid."),
+        _ => return page::page(404, "stripe", "Not here", "<h1>There is nothing here.</h1>"),
+    };
+    page::page(200, "stripe", title, &format!("<p class=\"total\">{title}</p><p>{note}</p>"))
 }
 
 async fn state(world: Data<World>) -> HttpResponse {

@@ -8,6 +8,7 @@ mod http;
 mod interrupt;
 mod newman;
 mod progress;
+mod sandbox;
 mod schemathesis;
 mod service;
 mod settings;

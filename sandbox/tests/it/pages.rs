@@ -110,6 +110,9 @@ async fn a_person_can_release_refuse_or_give_up_a_payment_of_bkash() {
     assert_eq!(shown["verificationStatus"], "Complete");
     assert_eq!(world.page("/bkash/pay/x").await.0, 404);
     assert_eq!(world.press(&format!("{path}/steal")).await.0, 404);
+    assert!(world.page("/shop/paid").await.1.contains("Back in the shop"));
+    assert_eq!(world.page("/shop/cancelled").await.0, 200);
+    assert_eq!(world.page("/shop/elsewhere").await.0, 404);
     let (status, html) = world.page("/").await;
     assert!(status == 200 && html.contains("/control/state"), "{html}");
 }
