@@ -21,6 +21,7 @@ mod faults_saga;
 mod faults_startup;
 mod gateways;
 mod gateways_bkash;
+mod gateways_more;
 mod idempotency;
 mod keys;
 mod limit;

@@ -2,9 +2,11 @@
 //! whether the stock may go.
 
 mod calls;
+mod creation;
 mod form;
 mod pace;
 mod session;
+mod signature;
 mod webhook;
 
 use std::time::Duration;
@@ -16,7 +18,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value, json};
 
 use crate::config::StripeSettings;
-use crate::kernel::{Clock, Instant, Money};
+use crate::kernel::{Clock, Money};
 use crate::payments::gateway::{
     Answer, Attempt, Cause, Exchange, Gateway, GatewayError, ProviderName, Refunded, Session,
     Standing,
@@ -26,6 +28,7 @@ use crate::payments::transport::Transport;
 use crate::platform::limiter::Limiter;
 
 use calls::{Call, Failed};
+use creation::{creation, page};
 use form::Form;
 use pace::Pace;
 
@@ -37,11 +40,6 @@ const CURRENCIES: [&str; 2] = ["USD", "BDT"];
 const LIFE_S: i64 = 35 * 60;
 /// After the end of a session that nobody was ever sent to, it is over whatever Stripe does not tell.
 const OVER_S: i64 = 5 * 60;
-/// Lines of a page.
-const MOST_LINES: usize = 100;
-/// Characters of a name.
-const LONGEST_NAME: usize = 250;
-
 /// Our account at Stripe.
 pub struct Stripe {
     transport: Transport,
@@ -320,81 +318,6 @@ impl Gateway for Stripe {
     }
 }
 
-/// The body of a creation: the same attempt makes the same bytes.
-fn creation(attempt: &Attempt) -> Form {
-    let expires_at = attempt.parameters.get("expires_at").and_then(Value::as_i64);
-    let currency = attempt.amount.currency.to_string().to_ascii_lowercase();
-    let mut form = Form::default()
-        .with("mode", "payment")
-        .with("success_url", &attempt.success_url)
-        .with("cancel_url", &attempt.cancel_url)
-        .with("client_reference_id", attempt.payment)
-        .with("expires_at", expires_at.unwrap_or_default())
-        .with("allowed_payment_method_types[0]", "card")
-        .with("adaptive_pricing[enabled]", "false");
-    // The PaymentIntent does not inherit what the session carries.
-    for owner in ["metadata", "payment_intent_data[metadata]"] {
-        form = form.with(format!("{owner}[payment_id]"), attempt.payment);
-        form = form.with(format!("{owner}[order_id]"), attempt.order);
-    }
-    for (number, (name, quantity, minor)) in listed(attempt).into_iter().enumerate() {
-        let line = format!("line_items[{number}]");
-        form = form
-            .with(format!("{line}[quantity]"), quantity)
-            .with(format!("{line}[price_data][currency]"), &currency)
-            .with(format!("{line}[price_data][unit_amount]"), minor)
-            .with(format!("{line}[price_data][product_data][name]"), name);
-    }
-    form
-}
-
-/// What the page lists: the lines, or one for all where they are too many or are not what the order costs.
-fn listed(attempt: &Attempt) -> Vec<(String, i64, i64)> {
-    let sum = attempt.lines.iter().try_fold(0_i64, |sum, line| {
-        let same = line.unit.currency == attempt.amount.currency;
-        let cost = line.unit.minor.checked_mul(line.quantity).filter(|_| same)?;
-        sum.checked_add(cost)
-    });
-    if attempt.lines.len() > MOST_LINES || sum != Some(attempt.amount.minor) {
-        return vec![(format!("Order {}", attempt.order), 1, attempt.amount.minor)];
-    }
-    let name = |name: &str| match name.trim() {
-        "" => "Item".to_owned(),
-        name => name.chars().take(LONGEST_NAME).collect(),
-    };
-    let lines = attempt.lines.iter();
-    lines.map(|line| (name(&line.name), line.quantity, line.unit.minor)).collect()
-}
-
-/// The page of a creation's answer, if it is the one that was asked for.
-fn page(
-    session: &Map<String, Value>,
-    attempt: &Attempt,
-    live: bool,
-) -> Result<Session, GatewayError> {
-    let read = || {
-        let id = session::text(session, "id").filter(|id| plain(id).is_ok())?;
-        let url = session::text(session, "url")?;
-        let url = (url.starts_with("https://") || url.starts_with("http://")).then_some(url)?;
-        let expires_at = session.get("expires_at")?.as_i64()?.checked_mul(1_000)?;
-        Some(Session {
-            provider_payment_id: id.to_owned(),
-            url: url.to_owned(),
-            expires_at: Instant::from_ms(expires_at),
-            callback_signature: None,
-        })
-    };
-    let as_asked = session::amount(session, "amount_total") == Some(attempt.amount)
-        && session::reference(session) == Some(attempt.payment.to_string())
-        && session.get("livemode").and_then(Value::as_bool) == Some(live);
-    let page = read().ok_or_else(unreadable)?;
-    if !as_asked {
-        let reason = "the session is not the one that was asked for".to_owned();
-        return Err(GatewayError::Unknown { reason });
-    }
-    Ok(page)
-}
-
 /// Path of a session.
 fn path(id: &str, rest: &str) -> Result<String, GatewayError> {
     Ok(format!("/v1/checkout/sessions/{}{rest}", plain(id)?))
@@ -414,6 +337,3 @@ fn plain(id: &str) -> Result<&str, GatewayError> {
 fn unreadable() -> GatewayError {
     GatewayError::Unknown { reason: "the answer is not as the API describes it".to_owned() }
 }
-
-#[cfg(test)]
-mod tests;

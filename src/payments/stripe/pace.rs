@@ -9,9 +9,10 @@ use tokio::sync::Semaphore;
 use crate::platform::limiter::{Limiter, Policy};
 use crate::platform::tasks::jittered;
 
-/// Four at once and twenty in a second: never 25 in any second.
-const PACE: Policy = Policy { name: "stripe", quota: 4, window: Duration::from_millis(200) };
-/// Calls that wait; at twenty a second the last of them waits for three.
+/// Four at once and sixteen in a second: at most 20 leave in any second, and a network that lets some arrive together
+/// does not make 25 of them.
+const PACE: Policy = Policy { name: "stripe", quota: 4, window: Duration::from_millis(250) };
+/// Calls that wait; the last of them waits for four seconds.
 const WAITING: usize = 64;
 /// How long all calls rest after the first 429 and at most.
 const FIRST_REST: Duration = Duration::from_millis(500);
