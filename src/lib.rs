@@ -13,6 +13,7 @@
 //! - [`reservations`] – the core
 //! - [`stock`] – what its owner does to stock
 //! - [`orders`] – what a reservation becomes
+//! - [`payments`] – money through Stripe and bKash
 //! - [`notifications`] – what the outside is told
 //! - [`openapi`] – what all of them say of their routes
 //! - [`app`] – puts them together
@@ -29,6 +30,7 @@ pub mod kernel;
 pub mod notifications;
 pub mod openapi;
 pub mod orders;
+pub mod payments;
 pub mod platform;
 pub mod reservations;
 pub mod stock;

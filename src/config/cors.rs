@@ -41,7 +41,7 @@ impl CorsSettings {
 }
 
 /// Scheme, host and port as a browser writes them (RFC 6454, 6.2).
-fn is_origin(origin: &str) -> bool {
+pub(super) fn is_origin(origin: &str) -> bool {
     let rest = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
     rest.is_some_and(|host| {
         let plain = |byte: u8| {

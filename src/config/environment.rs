@@ -8,7 +8,7 @@ use toml::Value;
 const PREFIX: &str = "HOLDFAST__";
 
 /// Names that hosting platforms and habits give; they lose against the `HOLDFAST__` form.
-const PLAIN_NAMES: [(&str, &str); 7] = [
+const PLAIN_NAMES: [(&str, &str); 13] = [
     ("PORT", "server.port"),
     ("DATABASE_URL", "database.url"),
     ("MIGRATE_DATABASE_URL", "database.migrate_url"),
@@ -16,6 +16,12 @@ const PLAIN_NAMES: [(&str, &str); 7] = [
     ("REDIS_TTL", "reservation.ttl_seconds"),
     ("RATE_LIMIT_WINDOW_MS", "rate_limit.window_ms"),
     ("RATE_LIMIT_MAX_REQUESTS", "rate_limit.max_requests"),
+    ("STRIPE_SECRET_KEY", "payments.stripe.secret_key"),
+    ("STRIPE_WEBHOOK_SECRET", "payments.stripe.webhook_secret"),
+    ("BKASH_APP_KEY", "payments.bkash.app_key"),
+    ("BKASH_APP_SECRET", "payments.bkash.app_secret"),
+    ("BKASH_USERNAME", "payments.bkash.username"),
+    ("BKASH_PASSWORD", "payments.bkash.password"),
 ];
 
 /// One setting as a variable has it.

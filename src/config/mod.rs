@@ -16,6 +16,7 @@ mod load;
 mod log;
 mod mail;
 mod outbox;
+mod payments;
 mod rate_limit;
 mod redis;
 mod reservation;
@@ -40,6 +41,7 @@ pub use load::LoadOptions;
 pub use log::{LogFormat, LogSettings};
 pub use mail::MailSettings;
 pub use outbox::OutboxSettings;
+pub use payments::{BkashSettings, PaymentSettings, StripeSettings};
 pub use rate_limit::RateLimitSettings;
 pub use redis::RedisSettings;
 pub use reservation::{MAX_TTL_SECONDS, ReservationSettings};
@@ -77,6 +79,8 @@ pub struct Settings {
     pub reservation: ReservationSettings,
     /// Who has to pay here.
     pub checkout: CheckoutSettings,
+    /// Which providers take money.
+    pub payments: PaymentSettings,
     /// How soon expired holds are cleaned up.
     pub sweeper: SweeperSettings,
     /// How news leaves.
@@ -133,6 +137,7 @@ impl Settings {
         self.shop.check(found);
         self.catalogue.check(found);
         self.reservation.check(found);
+        self.payments.check(found);
         self.sweeper.check(&self.server, found);
         self.outbox.check(found);
         self.webhooks.check(found);

@@ -215,6 +215,57 @@ fn no_secret_is_ever_shown() {
     assert!(wrong.contains("must begin with") && !wrong.contains("pgpass"), "{wrong}");
 }
 
+const STRIPE: [(&str, &str); 2] =
+    [("STRIPE_SECRET_KEY", "sk_test_hush"), ("STRIPE_WEBHOOK_SECRET", "whsec_hushhushhush")];
+const BKASH: [(&str, &str); 5] = [
+    ("BKASH_APP_KEY", "hush-app"),
+    ("BKASH_APP_SECRET", "hush-secret"),
+    ("BKASH_USERNAME", "hush-name"),
+    ("BKASH_PASSWORD", "hush-word"),
+    ("HOLDFAST__PAYMENTS__BKASH__CALLBACK_BASE", "https://shop.example.org"),
+];
+
+#[test]
+fn a_provider_has_all_its_keys_or_none() {
+    let folder = Folder::new(&[]);
+    let payments = folder.load(&[]).payments;
+    assert!(payments.stripe.secret_key.is_none() && payments.bkash.app_key.is_none());
+    let settings = folder.load(&[&STRIPE[..], &BKASH].concat());
+    assert!(settings.payments.bkash.password.is_some());
+    let shown = format!("{settings:?} {}", settings.redacted());
+    assert!(!shown.contains("hush"), "{shown}");
+    for missing in 1..STRIPE.len() {
+        let found = folder.complaints(&STRIPE[..missing]);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains("STRIPE_WEBHOOK_SECRET"), "{found:?}");
+    }
+    for left_out in 0..BKASH.len() {
+        let mut keys = BKASH.to_vec();
+        let (name, _) = keys.remove(left_out);
+        let found = folder.complaints(&keys);
+        let path = name.trim_start_matches("BKASH_").to_ascii_lowercase();
+        let path = path.rsplit("__").next().unwrap_or_default();
+        assert!(found.len() == 1 && found[0].contains(path), "{name}: {found:?}");
+    }
+}
+
+#[test]
+fn keys_travel_in_the_clear_to_a_sandbox_alone() {
+    let folder = Folder::new(&[]);
+    let clear = ("HOLDFAST__PAYMENTS__STRIPE__API_BASE", "http://127.0.0.1:9100");
+    let sandbox = ("HOLDFAST__PAYMENTS__SANDBOX", "true");
+    assert!(folder.complaints(&[clear])[0].contains("must begin with https://"));
+    folder.load(&[&STRIPE[..], &[clear, sandbox]].concat());
+    let live = [("STRIPE_SECRET_KEY", "sk_live_hush"), STRIPE[1]];
+    folder.load(&live);
+    let found = folder.complaints(&[&live[..], &[clear, sandbox]].concat());
+    assert!(found[0].contains("must be a test key") && !found[0].contains("hush"), "{found:?}");
+    let odd = folder.complaints(&[("STRIPE_SECRET_KEY", "pk_test_hush"), STRIPE[1]]);
+    assert!(odd[0].contains("must begin with sk_live_") && !odd[0].contains("hush"), "{odd:?}");
+    let short = folder.complaints(&[STRIPE[0], ("STRIPE_WEBHOOK_SECRET", "whsec_x")]);
+    assert!(short[0].contains("shorter than 16 bytes"), "{short:?}");
+}
+
 #[test]
 fn what_is_shown_is_every_setting_and_can_be_read_again() {
     let settings = Folder::new(&[]).load(&[]);
@@ -253,6 +304,14 @@ fn values_out_of_bounds_are_refused() {
         ("RESERVATION__CHURN_BURST", "0", "10001"),
         ("RESERVATION__CHURN_INTERVAL", "1ms", "0s"),
         ("CHECKOUT__CUSTOMERS_MUST_PAY_HERE", "false", "no"),
+        ("PAYMENTS__WINDOW", "30m", "31m"),
+        ("PAYMENTS__RETURN_ORIGINS", "https://shop.example.org", "https://shop.example.org/ok"),
+        ("PAYMENTS__STRIPE__API_BASE", "https://api.example.org", "http://api.example.org"),
+        ("PAYMENTS__STRIPE__API_BASE", "https://api.example.org", "https://api.example.org/"),
+        ("PAYMENTS__STRIPE__API_VERSION", "2026-10-28.endive", ""),
+        ("PAYMENTS__STRIPE__TIMEOUT", "60s", "61s"),
+        ("PAYMENTS__BKASH__BASE_URL", "https://b.example.org", "http://b.example.org"),
+        ("PAYMENTS__BKASH__TIMEOUT", "10ms", "9ms"),
         ("SWEEPER__PIN_GRACE", "901ms", "900ms"),
         ("SWEEPER__FULL_PASS", "50ms", "49ms"),
     ] {

@@ -8,7 +8,7 @@ pub mod quantity;
 pub mod time;
 
 pub use clock::Clock;
-pub use ids::{OrderId, ProductId, ReservationId, Sku, UserId};
+pub use ids::{OrderId, PaymentId, ProductId, ReservationId, Sku, UserId};
 pub use money::{Currency, Money};
 pub use quantity::Quantity;
 pub use time::Instant;

@@ -79,21 +79,33 @@ impl Limiter {
         if policy.quota == 0 {
             return None;
         }
-        let quota = u64::from(policy.quota);
+        let decision = self.decide(policy, subject).await;
+        if !decision.allowed {
+            metrics::counter!(names::RATE_LIMITED, "policy" => policy.name).increment(1);
+        }
+        Some(decision)
+    }
+
+    /// Counts something of our own that keeps to a pace: zero if its turn is now, else how long to wait before asking
+    /// again. Nobody is refused, so nothing is counted as refused.
+    pub async fn due(&self, policy: Policy, subject: &str) -> Duration {
+        let decision = self.decide(policy, subject).await;
+        // Never zero for one that must wait.
+        if decision.allowed { Duration::ZERO } else { decision.wait.max(Duration::from_millis(1)) }
+    }
+
+    async fn decide(&self, policy: Policy, subject: &str) -> Decision {
+        let quota = u64::from(policy.quota).max(1);
         let interval = (policy.window.as_micros() as u64 / quota).max(1);
         let key = format!("{}{}:{subject}", self.prefix, policy.name);
         let (allowed, left, wait, reset) = self.counted(key, (interval, quota)).await;
-        let decision = Decision {
+        Decision {
             policy,
             allowed: allowed == 1,
             left,
             wait: Duration::from_micros(wait),
             reset: Duration::from_micros(reset),
-        };
-        if !decision.allowed {
-            metrics::counter!(names::RATE_LIMITED, "policy" => policy.name).increment(1);
         }
-        Some(decision)
     }
 
     async fn counted(&self, key: String, rate: Rate) -> Counted {

@@ -40,6 +40,8 @@ pub const ENDS: &str = "holdfast_ends_total";
 pub const EVENTS_DROPPED: &str = "holdfast_expiry_events_dropped_total";
 /// Requests that were refused for coming too often, by `policy`.
 pub const RATE_LIMITED: &str = "holdfast_rate_limited_total";
+/// Duration of a call of a payment provider, seconds, by `provider`, `call` and `outcome`.
+pub const PROVIDER_CALL_SECONDS: &str = "holdfast_provider_call_seconds";
 /// Open streams of stock events.
 pub const EVENT_STREAMS: &str = "holdfast_event_streams";
 /// Deliveries and events that wait to be sent.
@@ -95,6 +97,7 @@ fn describe() {
     describe_histogram!(QUEUE_ITEMS, "items that wait for a batch when one leaves");
     describe_histogram!(HTTP_SECONDS, Unit::Seconds, "duration of a request");
     describe_counter!(RATE_LIMITED, "requests that were refused for coming too often");
+    describe_histogram!(PROVIDER_CALL_SECONDS, Unit::Seconds, "duration of a call of a provider");
     describe_gauge!(EVENT_STREAMS, "open streams of stock events");
     describe_gauge!(OUTBOX_BACKLOG, "deliveries and events that wait to be sent");
     describe_gauge!(OUTBOX_OLDEST, Unit::Seconds, "age of the oldest that waits to be sent");

@@ -16,6 +16,7 @@ const FLOORS: [&str; 13] = [
     "stock",
     "cart",
     "orders",
+    "payments",
     "notifications",
     "app",
 ];
@@ -74,6 +75,8 @@ fn drivers_are_named_only_where_they_belong() {
     let is_sql = |file: &str| file.ends_with("store.rs") || file == "platform/postgres.rs";
     let is_redis = |file: &str| {
         file.starts_with("platform/") || file.starts_with("reservations/ledger/")
+            // The token that replicas share.
+            || file == "payments/bkash/cache.rs"
             // The rebuild stays on one connection; the start-up reads the configuration.
             || file == "reservations/rebuild.rs" || file == "reservations/startup.rs"
             // Its section of that name.

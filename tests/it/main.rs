@@ -22,6 +22,9 @@ mod faults_redis;
 #[cfg(feature = "fault-points")]
 mod faults_saga;
 mod faults_startup;
+mod gateways;
+mod gateways_bkash;
+mod gateways_more;
 mod idempotency;
 mod keys;
 mod limit;

@@ -61,6 +61,15 @@ pub(crate) fn release_binary(interrupt: &Interrupt) -> Result<PathBuf> {
     Ok(target()?.join("release/holdfast"))
 }
 
+/// Builds the service and the sandbox of payments as they are released; returns both binaries.
+pub(crate) fn release_binaries(interrupt: &Interrupt) -> Result<(PathBuf, PathBuf)> {
+    let packages = ["--package", "holdfast", "--package", "holdfast-sandbox"];
+    let binaries = ["--bin", "holdfast", "--bin", "holdfast-sandbox"];
+    demand(&[&["build", "--release"][..], &packages, &binaries].concat(), interrupt)?;
+    let folder = target()?.join("release");
+    Ok((folder.join("holdfast"), folder.join("holdfast-sandbox")))
+}
+
 /// Builds the service with the points where a test may kill it; returns the binary.
 pub(crate) fn faulty_binary(interrupt: &Interrupt) -> Result<PathBuf> {
     // The build of `cargo xtask test`, so that nothing is compiled twice.

@@ -9,6 +9,7 @@ mod interrupt;
 mod newman;
 mod progress;
 mod python;
+mod sandbox;
 mod schemathesis;
 mod service;
 mod settings;

@@ -27,6 +27,14 @@ const PLACES: [&str; 8] = [
     "HOLDFAST__REDIS__URL",
 ];
 
+/// What makes a provider's account the caller's own.
+const PROVIDER_KEYS: [&str; 4] = [
+    "STRIPE_SECRET_KEY",
+    "HOLDFAST__PAYMENTS__STRIPE__SECRET_KEY",
+    "BKASH_APP_KEY",
+    "HOLDFAST__PAYMENTS__BKASH__APP_KEY",
+];
+
 /// Variables by name, each once; the last one set stands.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings(Vec<(OsString, OsString)>);
@@ -46,6 +54,24 @@ impl Settings {
             settings.set(MANAGEMENT, format!("127.0.0.1:{}", free_port()?));
         }
         Ok(settings)
+    }
+
+    /// Whether the caller brings an account at a provider; then no sandbox stands in for it.
+    pub(crate) fn has_provider(&self) -> bool {
+        PROVIDER_KEYS.iter().any(|name| self.get(name).is_some_and(|key| !key.is_empty()))
+    }
+
+    /// Lets payments go to the sandbox at `url`; `service` is where buyers reach the service.
+    pub(crate) fn use_sandbox(&mut self, url: &str, service: &str, keys: &[(&str, String)]) {
+        for (name, key) in keys {
+            self.set(name, key);
+        }
+        self.set("HOLDFAST_SANDBOX_URL", url);
+        self.set("HOLDFAST__PAYMENTS__SANDBOX", "true");
+        self.set("HOLDFAST__PAYMENTS__STRIPE__API_BASE", url);
+        self.set("HOLDFAST__PAYMENTS__BKASH__BASE_URL", url);
+        self.set_default("HOLDFAST__PAYMENTS__BKASH__CALLBACK_BASE", service);
+        self.set_default("HOLDFAST__PAYMENTS__RETURN_ORIGINS", format!("{url},{service}"));
     }
 
     /// All variables.
@@ -122,13 +148,17 @@ fn is_free(address: &str) -> bool {
 
 /// Secrets stay out of files, but for the development secret that signs tokens.
 fn is_for_scripts(name: &str) -> bool {
-    let plain = ["DATABASE_URL", "REDIS_URL", "HOLDFAST_URL", "HOLDFAST_BIN"];
+    let plain =
+        ["DATABASE_URL", "REDIS_URL", "HOLDFAST_URL", "HOLDFAST_BIN", "HOLDFAST_SANDBOX_URL"];
     let profile = ["HOLDFAST_PROFILE", "HOLDFAST_CONFIG_DIR"];
     if name == SECRET || plain.contains(&name) || profile.contains(&name) {
         return true;
     }
     let secret = name.contains("SECRET") || name.contains("PASSWORD");
-    let secret = secret || name.ends_with("_KEY") || name.ends_with("SMTP_URL");
+    let secret = secret
+        || name.ends_with("__USERNAME")
+        || name.ends_with("_KEY")
+        || name.ends_with("SMTP_URL");
     name.starts_with("HOLDFAST__") && !secret && is_variable_name(name)
 }
 
@@ -147,6 +177,27 @@ mod tests {
     #[test]
     fn a_quote_survives_the_shell() {
         assert_eq!(quoted("it's"), r"'it'\''s'");
+    }
+
+    #[test]
+    fn keys_of_providers_stand_in_no_file() {
+        let mut settings = Settings::default();
+        assert!(!settings.has_provider());
+        let keys = [
+            ("STRIPE_SECRET_KEY", "sk_test_hush".to_owned()),
+            ("STRIPE_WEBHOOK_SECRET", "whsec_hush".to_owned()),
+            ("BKASH_APP_KEY", "hush".to_owned()),
+            ("BKASH_APP_SECRET", "hush".to_owned()),
+            ("BKASH_USERNAME", "hush".to_owned()),
+            ("BKASH_PASSWORD", "hush".to_owned()),
+        ];
+        settings.set("HOLDFAST__PAYMENTS__BKASH__USERNAME", "hush");
+        settings.use_sandbox("http://127.0.0.1:1", "http://127.0.0.1:2", &keys);
+        assert!(settings.has_provider());
+        let lines = settings.lines();
+        assert!(!lines.contains("hush"), "{lines}");
+        assert!(lines.contains("HOLDFAST_SANDBOX_URL='http://127.0.0.1:1'"), "{lines}");
+        assert!(lines.contains("HOLDFAST__PAYMENTS__SANDBOX='true'"), "{lines}");
     }
 
     #[test]

@@ -40,7 +40,7 @@ fn postgres_has_the_flags_of_the_private_one() -> Result<()> {
 }
 
 #[test]
-fn every_secret_must_be_given() -> Result<()> {
+fn no_secret_has_a_default() -> Result<()> {
     let compose = compose()?;
     let services = compose["services"].as_hash().context("no services")?;
     let mut secrets = 0;
@@ -52,8 +52,11 @@ fn every_secret_must_be_given() -> Result<()> {
             let name = name.as_str().context("a variable's name is not a string")?;
             if name.contains("SECRET") || name.contains("PASSWORD") {
                 let value = value.as_str().context("a secret is not a string")?;
-                assert!(value.starts_with("${") && value.contains(":?"), "{name} has a default");
-                secrets += 1;
+                // Without the keys of a provider of payments that provider is off.
+                let demanded = value.contains(":?");
+                let given = demanded || value.ends_with(":-}");
+                assert!(value.starts_with("${") && given, "{name} has a default");
+                secrets += usize::from(demanded);
             }
         }
     }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use crate::service::Service;
 
 /// SKU and the body that makes the product.
-const PRODUCTS: [(&str, &str); 3] = [
+const PRODUCTS: [(&str, &str); 4] = [
     (
         "DEMO-SNEAKER",
         r#"{"sku":"DEMO-SNEAKER","name":"Limited sneaker","category":"shoes","price":"129.00","total_stock":100,"max_per_buyer":2}"#,
@@ -19,6 +19,11 @@ const PRODUCTS: [(&str, &str); 3] = [
     (
         "DEMO-LAPTOP",
         r#"{"sku":"DEMO-LAPTOP","name":"Refurbished laptop","category":"computers","price":"499.00","total_stock":5}"#,
+    ),
+    // bKash takes taka alone.
+    (
+        "DEMO-SAREE",
+        r#"{"sku":"DEMO-SAREE","name":"Jamdani saree","category":"clothes","price":"3500.00","currency":"BDT","total_stock":20}"#,
     ),
 ];
 
@@ -38,7 +43,17 @@ pub(super) fn seed(service: &Service) -> Result<()> {
 }
 
 /// Where to look.
-pub(super) fn places(url: &str, management: &str, folder: &Path, environment: &Path) -> String {
+pub(super) fn places(
+    url: &str,
+    management: &str,
+    sandbox: Option<&str>,
+    folder: &Path,
+    environment: &Path,
+) -> String {
+    let payments = match sandbox {
+        Some(sandbox) => format!("{sandbox}  (a sandbox: no money moves)"),
+        None => "with the keys of your environment".to_owned(),
+    };
     format!(
         "
 Holdfast is running.
@@ -46,6 +61,7 @@ Holdfast is running.
   API           {url}/api
   ready?        {url}/readyz
   metrics       http://{management}/metrics
+  payments      {payments}
   data, logs    {}
   for scripts   {}
 
@@ -57,7 +73,33 @@ Ctrl-C stops everything; the data stays (--fresh begins with empty stores).
 }
 
 /// What to try, ready to be pasted into another shell.
-pub(super) fn lines_to_try(environment: &Path) -> String {
+pub(super) fn lines_to_try(environment: &Path, sandbox: bool) -> String {
+    let lines = lines(environment);
+    if sandbox { format!("{lines}{PAYING}") } else { lines }
+}
+
+/// Needs what the lines before it have set.
+const PAYING: &str = r#"
+  # or pay for it: open the address that this answers, and choose there how it goes
+  HOLD=$(curl -s -X POST "$HOLDFAST_URL/api/inventory/reserve" \
+    -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \
+    -d '{"sku":"DEMO-TICKET","quantity":2}' | sed 's/.*"reservation_id":"\([^"]*\)".*/\1/')
+  curl -s -X POST "$HOLDFAST_URL/api/payment/stripe/session" \
+    -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \
+    -d "{\"reservation_id\":\"$HOLD\",\"success_url\":\"$HOLDFAST_SANDBOX_URL/shop/paid\",\"cancel_url\":\"$HOLDFAST_SANDBOX_URL/shop/cancelled\"}" \
+    | sed 's/.*"url":"\([^"]*\)".*/\1/'
+
+  # or by bKash, in taka
+  HOLD=$(curl -s -X POST "$HOLDFAST_URL/api/inventory/reserve" \
+    -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \
+    -d '{"sku":"DEMO-SAREE","quantity":1}' | sed 's/.*"reservation_id":"\([^"]*\)".*/\1/')
+  curl -s -X POST "$HOLDFAST_URL/api/payment/bkash/initiate" \
+    -H "Authorization: Bearer $TOKEN" -H 'Content-Type: application/json' \
+    -d "{\"reservation_id\":\"$HOLD\",\"success_url\":\"$HOLDFAST_SANDBOX_URL/shop/paid\",\"cancel_url\":\"$HOLDFAST_SANDBOX_URL/shop/cancelled\"}" \
+    | sed 's/.*"url":"\([^"]*\)".*/\1/'
+"#;
+
+fn lines(environment: &Path) -> String {
     let environment = environment.display();
     format!(
         r#"

@@ -14,6 +14,7 @@ use super::demo;
 use crate::cargo;
 use crate::interrupt::Interrupt;
 use crate::progress::step;
+use crate::sandbox::Sandbox;
 use crate::service::Service;
 use crate::settings::Settings;
 use crate::stores::Stores;
@@ -23,7 +24,8 @@ const DEFAULT_PORT: u16 = 8080;
 /// Runs in one checkout at the same time: more are a mistake.
 const RUNS: usize = 16;
 
-/// Serves a release build on a private Redis and Postgres, with a demo sale to try.
+/// Serves a release build on a private Redis and Postgres, with a demo sale to try and a sandbox to
+/// pay in.
 ///
 /// The data stays in .dev/ between runs. Settings of the environment reach the service, such as
 /// HOLDFAST__RESERVATION__TTL_SECONDS=5; .dev/run.env tells scripts where everything is. Ctrl-C
@@ -50,15 +52,29 @@ pub(crate) fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<ExitCo
     let (folder, _lock) = claim(&dev)?;
     let environment = dev.join("run.env");
     step("finding Redis and Postgres", install::ensure)?;
-    let binary = step("building the service", || cargo::release_binary(interrupt))?;
+    let (binary, sandbox) = step("building the service", || cargo::release_binaries(interrupt))?;
     let stores = Stores::lasting(&folder, arguments.fresh)?;
     let mut settings = Settings::new(&workspace, &stores, port, &development_secret(&dev)?)?;
     let authority = format!("{host}:{port}");
     settings.set("HOLDFAST_URL", format!("http://{authority}"));
     settings.set("HOLDFAST_BIN", &binary);
+    let sandbox = match settings.has_provider() {
+        true => None,
+        false => Some(step("starting the sandbox of payments", || {
+            let fresh = arguments.fresh;
+            let mut sandbox = Sandbox::start(&sandbox, &mut settings, &authority, &folder, fresh)?;
+            sandbox.await_ready(interrupt)?;
+            Ok(sandbox)
+        })?),
+    };
     settings.write(&environment)?;
-    let served = serve(arguments, &settings, &authority, &folder, &environment, interrupt);
+    let place = sandbox.as_ref().map(Sandbox::url);
+    let run = Run { authority: &authority, folder: &folder, environment: &environment };
+    let served = serve(arguments, &settings, &run, place.as_deref(), interrupt);
     settings.remove(&environment);
+    if let Some(sandbox) = sandbox {
+        step("stopping the sandbox of payments", || sandbox.stop())?;
+    }
     step("stopping Redis and Postgres", || {
         drop(stores);
         Ok(())
@@ -66,23 +82,30 @@ pub(crate) fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<ExitCo
     served
 }
 
+/// Where a run is.
+struct Run<'a> {
+    authority: &'a str,
+    folder: &'a Path,
+    environment: &'a Path,
+}
+
 fn serve(
     arguments: &Arguments,
     settings: &Settings,
-    authority: &str,
-    folder: &Path,
-    environment: &Path,
+    run: &Run<'_>,
+    sandbox: Option<&str>,
     interrupt: &Interrupt,
 ) -> Result<ExitCode> {
+    let Run { authority, folder, environment } = *run;
     let binary = PathBuf::from(settings.get("HOLDFAST_BIN").unwrap_or_default());
     let mut service = Service::start(&binary, settings, authority)?;
     step("waiting for the service", || service.await_ready(interrupt))?;
     let url = format!("http://{authority}");
-    print(&demo::places(&url, settings.management(), folder, environment));
+    print(&demo::places(&url, settings.management(), sandbox, folder, environment));
     if !arguments.no_demo {
         // A shop without the demo can still be tried by hand.
         match step("making the demo sale", || demo::seed(&service)) {
-            Ok(()) => print(&demo::lines_to_try(environment)),
+            Ok(()) => print(&demo::lines_to_try(environment, sandbox.is_some())),
             Err(error) => eprintln!("xtask: {error:#}"),
         }
     }

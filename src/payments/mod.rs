@@ -1,0 +1,58 @@
+//! Money through payment providers. [`gateway`] is what the protocol of payments asks of a provider; Stripe and bKash
+//! answer it. What a payment means for a hold is decided elsewhere, by one row of Postgres.
+
+mod bkash;
+pub mod gateway;
+mod redact;
+mod stripe;
+mod transport;
+
+use std::sync::Arc;
+
+use crate::config::PaymentSettings;
+use crate::kernel::Clock;
+use crate::platform::limiter::Limiter;
+use crate::platform::redis::Via;
+
+pub use bkash::Bkash;
+pub use gateway::{Gateway, ProviderName};
+pub use stripe::{Event, News, Stripe, WebhookError};
+
+/// The providers that are on.
+#[derive(Clone)]
+pub struct Gateways {
+    stripe: Option<Arc<Stripe>>,
+    bkash: Option<Arc<Bkash>>,
+}
+
+impl Gateways {
+    /// The providers that have keys. Nothing is asked yet. `via` leads to the Redis that all replicas share.
+    ///
+    /// # Errors
+    ///
+    /// This machine has no certificates by which a provider could be known.
+    pub fn new(
+        settings: &PaymentSettings,
+        via: Via,
+        prefix: &str,
+        clock: &Clock,
+    ) -> Result<Self, reqwest::Error> {
+        let limiter = Limiter::new(via.clone(), prefix);
+        let stripe = Stripe::new(&settings.stripe, limiter, clock.clone())?;
+        let bkash = Bkash::new(&settings.bkash, via, prefix, clock.clone())?;
+        Ok(Self { stripe: stripe.map(Arc::new), bkash: bkash.map(Arc::new) })
+    }
+
+    /// The provider of this name; none if it is off.
+    pub fn of(&self, provider: ProviderName) -> Option<&dyn Gateway> {
+        match provider {
+            ProviderName::Stripe => self.stripe.as_deref().map(|stripe| stripe as &dyn Gateway),
+            ProviderName::Bkash => self.bkash.as_deref().map(|bkash| bkash as &dyn Gateway),
+        }
+    }
+
+    /// Stripe, for its events; none if it is off.
+    pub fn stripe(&self) -> Option<&Stripe> {
+        self.stripe.as_deref()
+    }
+}
