@@ -6,7 +6,7 @@
 -- Reply {0, held, live records, earliest deadline} {1 another rebuild came later, or what was
 --       staged is not all there}
 -- Keeps INV12: the records alone say what is held; counters, indexes and buyers are made anew from them.
--- Cost  O(records + buyers), about 4 us each; everything else waits for it.
+-- Cost  O(records + buyers), about 5 us each; everything else waits for it.
 -- Long, because nobody may see a SKU that is rebuilt by half.
 assert(#KEYS == 7 and #ARGV >= 13 and (#ARGV - 13 - 2 * ARGV[13]) % 5 == 0, 'rebuild: arity')
 local BN, CHUNK = KEYS[7], 500
@@ -15,7 +15,9 @@ local function keep_only(key, kind)
   local found = redis.call('TYPE', key).ok
   if found ~= kind and found ~= 'none' then redis.call('DEL', key) end
 end
-for key, kind in pairs({ [S] = 'hash', [H] = 'hash', [B] = 'hash', [BN] = 'hash' }) do keep_only(key, kind) end
+for key, kind in pairs({ [S] = 'hash', [H] = 'hash', [B] = 'hash', [BN] = 'hash', [D] = 'zset', [P] = 'zset', [G] = 'zset' }) do
+  keep_only(key, kind)
+end
 
 local epoch, now = tonumber(ARGV[1]), now_ms()
 local stored = redis.call('HMGET', S, 'epoch', 'ver', 'stocked', 'returned', 'terms', 'claim')
@@ -34,17 +36,18 @@ local function each(key, visit)
   until cursor == '0'
 end
 
--- Collects arguments and sends them in chunks, because one call takes only so many.
-local function writer(command, key)
-  local pending = {}
-  local function flush()
-    if #pending > 0 then redis.call(command, key, unpack(pending)) end
-    pending = {}
+-- Sends pairs in chunks, because one call takes only so many arguments.
+local function write(command, key, pairs_of)
+  for i = 1, #pairs_of, CHUNK do redis.call(command, key, unpack(pairs_of, i, math.min(i + CHUNK - 1, #pairs_of))) end
+end
+
+-- Mostly everything stands in an index already, and to say so again costs little. What stands there besides is nobody's.
+local function remake(index, scores)
+  write('ZADD', index, scores)
+  if redis.call('ZCARD', index) > #scores / 2 then
+    redis.call('DEL', index)
+    write('ZADD', index, scores)
   end
-  return function(first, second)
-    pending[#pending + 1], pending[#pending + 2] = first, second
-    if #pending >= CHUNK then flush() end
-  end, flush
 end
 
 local decided, restored = {}, {}
@@ -58,78 +61,87 @@ end
 local function whole(text) return text and #text <= 15 and string.find(text, '^%d+$') and tonumber(text) end
 
 -- A record under a name that is no id could never be decided, and would stop the recovery of all others.
-local function readable(rid, r)
-  return #rid == 36 and string.find(rid, '^%x+%-%x+%-%x+%-%x+%-%x+$') and #r >= 11 and #r[STATE] == 1
-    and string.find('HPSE', r[STATE], 1, true) and (whole(r[QTY]) or 0) > 0 and whole(r[DEADLINE])
-    and whole(r[CREATED]) and whole(r[EXT]) and whole(r[CAP])
+local ID = '^%x+%-%x+%-%x+%-%x+%-%x+$'
+local RECORD = '^([HPSE]) (%S+) (%d+) (%S+) (%d+) (%d+) (%d+) (%d+) %S+ (%S+) %S+(.*)$'
+
+local function read(rid, packed)
+  local state, kind, qty, token, deadline, created, ext, cap, user, rest = string.match(packed, RECORD)
+  if state and #rid == 36 and string.find(rid, ID) and tonumber(qty) > 0
+    and math.max(#qty, #deadline, #created, #ext, #cap) <= 15 then
+    return state, kind, tonumber(qty), token, deadline, user, rest
+  end
 end
 
-local backs = {}
-each(B, function(user, packed) backs[user] = whole(unpack_fields(packed)[4]) end)
-redis.call('DEL', D, P, G, B)
-local to_due, due_done = writer('ZADD', D)
-local to_pins, pins_done = writer('ZADD', P)
-local to_ended, ended_done = writer('ZADD', G)
-local changed, held, live, users = {}, 0, 0, {}
+local due, pins, tombs, records, unreadable = {}, {}, {}, {}, {}
+local held, live, slots, lives = 0, 0, {}, {}
 
-local function count(rid, r)
-  held, live = held + r[QTY], live + 1
-  if r[STATE] == HELD then to_due(r[DEADLINE], rid) else to_pins(now, rid) end
-  if r[KIND] == 'o' then return end
-  local buyer = users[r[USER]] or { slot = '-', live = 0, bought = 0, back = 0, last = '-' }
-  buyer.live = buyer.live + r[QTY]
-  if r[KIND] == 'n' and (buyer.slot == '-' or r[STATE] == PINNED and not restored[buyer.slot]) then buyer.slot = rid end
-  users[r[USER]] = buyer
+local function count(rid, state, kind, qty, deadline, user)
+  held, live = held + qty, live + 1
+  if state == HELD then push(due, deadline, rid) else push(pins, now, rid) end
+  if kind == 'o' then return end
+  lives[user] = (lives[user] or 0) + qty
+  if kind == 'n' and (not slots[user] or state == PINNED and not restored[slots[user]]) then slots[user] = rid end
 end
 
-local function end_as(rid, r, state, reason)
+local function end_as(rid, packed, state, reason)
+  local r = unpack_fields(packed)
   r[STATE], r[EMAIL], r[REASON], r[ENDED], r[ACTOR] = state, '-', reason, now, 'rebuild'
-  changed[rid] = r
-  to_ended(now, rid)
+  push(records, rid, table.concat(r, ' '))
+  push(tombs, now, rid)
 end
 
 each(H, function(rid, packed)
-  local r = unpack_fields(packed)
-  if not readable(rid, r) then
-    changed[rid] = false
-  elseif r[STATE] == SOLD or r[STATE] == END then
-    to_ended(whole(r[ENDED]) or now, rid)
-    if restored[rid] and restored[rid].token == r[TOKEN] then restored[rid] = nil end
+  local state, kind, qty, token, deadline, user, rest = read(rid, packed)
+  if not state then
+    unreadable[#unreadable + 1] = rid
+  elseif state == SOLD or state == END then
+    if restored[rid] and restored[rid].token == token then restored[rid] = nil end
+    if not restored[rid] then push(tombs, whole(string.match(rest, '^ %S+ (%S+)')) or now, rid) end
   elseif decided[rid] == 'CONFIRMED' then
-    end_as(rid, r, SOLD, 'confirmed')
+    end_as(rid, packed, SOLD, 'confirmed')
   elseif decided[rid] then
-    end_as(rid, r, END, 'aborted')
+    end_as(rid, packed, END, 'aborted')
   elseif not restored[rid] then
-    count(rid, r)
+    count(rid, state, kind, qty, deadline, user)
   end
 end)
-ended_done()
+for _, rid in ipairs(unreadable) do redis.call('HDEL', H, rid) end
 for rid, want in pairs(restored) do
-  local r = { PINNED, 'n', want.qty, want.token, now, now, 0, 0, want.lines, want.user, '-' }
-  changed[rid] = r
-  redis.call('ZREM', G, rid)
-  count(rid, r)
+  push(records, rid, table.concat({ PINNED, 'n', want.qty, want.token, now, now, 0, 0, want.lines, want.user, '-' }, ' '))
+  count(rid, PINNED, 'n', want.qty, now, want.user)
 end
-local to_records, records_done = writer('HSET', H)
-for rid, r in pairs(changed) do
-  if r then to_records(rid, table.concat(r, ' ')) else redis.call('HDEL', H, rid) end
-end
-records_done()
-due_done()
-pins_done()
+write('HSET', H, records)
+remake(D, due)
+remake(P, pins)
+remake(G, tombs)
 
+local bought, back, entries, strangers = {}, {}, {}, {}
 each(BN, function(user, packed)
-  local f = unpack_fields(packed)
-  local buyer = users[user] or { slot = '-', live = 0, last = '-' }
-  buyer.bought, buyer.back = tonumber(f[1]), math.max(tonumber(f[2]), backs[user] or 0)
-  users[user] = buyer
+  bought[user], back[user] = string.match(packed, '^(%S+) (%S+)$')
+  lives[user] = lives[user] or 0
 end)
 redis.call('DEL', BN)
-local to_buyers, buyers_done = writer('HSET', B)
-for user, buyer in pairs(users) do
-  to_buyers(user, pack_buyer(buyer))
+
+local function buyer(user)
+  return pack_buyer({ slot = slots[user] or '-', live = lives[user], bought = bought[user] or 0, back = back[user] or 0, last = '-' })
 end
-buyers_done()
+
+each(B, function(user, packed)
+  local left = lives[user]
+  if left == nil then
+    strangers[#strangers + 1] = user
+  elseif left then
+    if back[user] then back[user] = math.max(back[user], whole(string.match(packed, '^%S+ %S+ %S+ (%S+)')) or 0) end
+    local entry = buyer(user)
+    if entry ~= packed then push(entries, user, entry) end
+    lives[user] = false
+  end
+end)
+for _, user in ipairs(strangers) do redis.call('HDEL', B, user) end
+for user, left in pairs(lives) do
+  if left then push(entries, user, buyer(user)) end
+end
+write('HSET', B, entries)
 
 local stocked, returned, ver = tonumber(ARGV[2]), ARGV[4], tonumber(ARGV[5])
 if (whole(stored[2]) or -1) > ver and whole(stored[3]) and whole(stored[4]) then

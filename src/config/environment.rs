@@ -53,8 +53,13 @@ pub(super) fn variables(environment: &[(String, String)]) -> Vec<Variable> {
         Some(variable(name, path, text))
     });
     let ours = environment.iter().filter_map(|(name, text)| {
-        let path = name.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", ".");
-        Some(variable(name, &path, text))
+        let path = match name.strip_prefix(PREFIX) {
+            Some(path) => path,
+            // Nobody writes `HOLDFAST_SECTION__KEY` but to set something: it is an unknown one.
+            None => Some(name.as_str())
+                .filter(|name| name.starts_with("HOLDFAST_") && name.contains("__"))?,
+        };
+        Some(variable(name, &path.to_ascii_lowercase().replace("__", "."), text))
     });
     plain.chain(ours).collect()
 }
@@ -110,6 +115,12 @@ mod tests {
     fn names_of_others_are_left_alone() {
         let names = ["HOLDFAST_URL", "HOLDFAST_TEST_REDIS", "HOLDFAST_PROFILE", "PATH", "PORTS"];
         assert!(paths(&names).is_empty());
+    }
+
+    #[test]
+    fn a_prefix_that_lost_an_underscore_is_a_setting_that_nobody_knows() {
+        let found = paths(&["HOLDFAST_RESERVATION__TTL_SECONDS"]);
+        assert_eq!(found, ["holdfast_reservation.ttl_seconds"]);
     }
 
     #[test]

@@ -78,8 +78,8 @@ pub enum CheckoutError {
     /// The reservation has ended, is being decided elsewhere, or is not there.
     #[error(transparent)]
     Ended(#[from] EndError),
-    /// The hold is of another quantity.
-    #[error("the hold is of another quantity")]
+    /// The hold is of another quantity, or of other products too.
+    #[error("the hold is of another quantity, or of other products too")]
     QuantityMismatch {
         /// How many units it holds.
         held: Quantity,
@@ -237,7 +237,8 @@ impl Orders {
         let Which::ByProduct { product, quantity, .. } = checkout.which else { return Ok(()) };
         let item = reservation.items.iter().find(|item| item.product_id == product);
         match item {
-            Some(item) if item.quantity != quantity => {
+            // Who names one product agrees to pay for no other.
+            Some(item) if item.quantity != quantity || reservation.items.len() > 1 => {
                 Err(CheckoutError::QuantityMismatch { held: item.quantity })
             }
             _ => Ok(()),

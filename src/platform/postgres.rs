@@ -241,6 +241,10 @@ pub async fn migrate(settings: &DatabaseSettings) -> anyhow::Result<Migrated> {
     let running = async {
         // The lock belongs to the session: it goes with the connection, however this ends.
         client.execute("select pg_advisory_lock($1)", &[&MIGRATION_LOCK]).await?;
+        if client.query_one(EXISTS, &[]).await?.get("known") {
+            let found: Option<i32> = client.query_one(VERSION, &[]).await?.get("version");
+            refuse_newer(found.map_or(0, i64::from))?;
+        }
         let report = embedded::migrations::runner().run_async(&mut client).await?;
         anyhow::Ok(report.applied_migrations().iter().map(ToString::to_string).collect())
     };
@@ -253,30 +257,38 @@ pub async fn migrate(settings: &DatabaseSettings) -> anyhow::Result<Migrated> {
 /// Refuses a schema that this binary does not know, and an unsafe server.
 pub async fn check(db: &Db) -> anyhow::Result<()> {
     const FSYNC: &str = "-- postgres.fsync\nselect current_setting('fsync') as fsync";
-    const EXISTS: &str = "-- postgres.schema_exists\n\
-         select to_regclass('refinery_schema_history') is not null as known";
-    const VERSION: &str =
-        "-- postgres.schema_version\nselect max(version) as version from refinery_schema_history";
     let fsync: String = db.read(FSYNC, &[]).await?[0].get("fsync");
     anyhow::ensure!(
         fsync == "on",
         "postgres runs with fsync = off, so a crash could lose confirmed orders; set fsync = on"
     );
-    let expected = embedded::migrations::runner()
-        .get_migrations()
-        .iter()
-        .map(refinery::Migration::version)
-        .max();
     let known: bool = db.read(EXISTS, &[]).await?[0].get("known");
     let found =
         if known { db.read(VERSION, &[]).await?[0].get::<_, Option<i32>>("version") } else { None };
-    let (found, expected) = (i64::from(found.unwrap_or(0)), i64::from(expected.unwrap_or(0)));
+    let (found, expected) = (i64::from(found.unwrap_or(0)), expected_version());
     anyhow::ensure!(
         found >= expected,
         "the database schema is at version {found}, this binary needs {expected}; run `holdfast migrate` (or `serve --migrate`)"
     );
+    refuse_newer(found)
+}
+
+const EXISTS: &str = "-- postgres.schema_exists\n\
+     select to_regclass('refinery_schema_history') is not null as known";
+const VERSION: &str =
+    "-- postgres.schema_version\nselect max(version) as version from refinery_schema_history";
+
+/// The version that this binary makes of a schema.
+fn expected_version() -> i64 {
+    let runner = embedded::migrations::runner();
+    let versions = runner.get_migrations().iter().map(refinery::Migration::version);
+    versions.max().map_or(0, i64::from)
+}
+
+fn refuse_newer(found: i64) -> anyhow::Result<()> {
+    let expected = expected_version();
     anyhow::ensure!(
-        found == expected,
+        found <= expected,
         "the database schema is at version {found}, newer than the {expected} this binary knows; start the newer binary"
     );
     Ok(())

@@ -19,6 +19,9 @@ use crate::platform::{Db, Fault, Outcome, lua, metrics as names};
 use crate::reservations::ledger::Ledger;
 use crate::reservations::store::{self, Begun};
 
+/// How long one call of a rebuild may take: a SKU with a million holds is rebuilt by one.
+const LONGEST_CALL: Duration = Duration::from_secs(10);
+
 /// Buyers per chunk, decisions per question.
 const CHUNK: i64 = 5_000;
 /// Buyers that one call of the script stages; everything else waits for it.
@@ -75,6 +78,7 @@ impl Rebuilder {
         // One connection for all of it: should Redis restart in between, it breaks, and so does the
         // rebuild.
         let mut connection = self.ledger.connection().await?;
+        connection.set_response_timeout(LONGEST_CALL);
         let begun = store::rebuild_begin(&self.db, name.id).await?;
         let claimed = self.ledger.claim(&name.sku, begun.epoch, &mut connection).await?;
         let live = self.list(name, &mut connection).await?;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up: a folder may use those before it.
-const FLOORS: [&str; 13] = [
+const FLOORS: [&str; 14] = [
     "kernel",
     "config",
     "platform",

@@ -215,6 +215,10 @@ async fn what_is_not_json_is_malformed() {
         b"\x00",
         b"\xef\xbb\xbf{\"sku\":\"A\"}",
         b"<sku>A</sku>",
+        // What is wrong first need not be the worst.
+        b"{\"quantity\":\"x\"",
+        b"{\"foo\":1 \"b\"}",
+        b"[1",
     ] {
         let shown = String::from_utf8_lossy(body).into_owned();
         let reply = raw(&app, "/api/reserve", JSON, body.to_vec()).await;
@@ -223,7 +227,9 @@ async fn what_is_not_json_is_malformed() {
     }
     // However deep it goes, it is an answer and not the end of a worker.
     assert_eq!(raw(&app, "/api/reserve", JSON, deep).await.status, 422);
-    raw(&app, "/api/checkout", JSON, nested).await.expect_problem(400, "malformed_json");
+    raw(&app, "/api/checkout", JSON, nested).await.expect_problem(422, "invalid_field");
+    let huge = br#"{"sku":"A","quantity":1e400}"#.to_vec();
+    raw(&app, "/api/reserve", JSON, huge).await.expect_problem(422, "invalid_field");
     assert_eq!(app.stock("A").await, (5, 5, 0, 0));
 }
 
@@ -384,7 +390,9 @@ async fn there_is_no_such_route_and_no_such_method() {
     }
     for (method, path, allowed) in [
         (Method::GET, "/api/reserve", "POST"),
-        (Method::PUT, "/inventory/reserve/", "GET"),
+        (Method::PUT, "/inventory/reserve/", "POST"),
+        (Method::OPTIONS, "/api/login", "POST"),
+        (Method::PUT, "/checkout/confirm", "POST"),
         (Method::PATCH, "/api/reservations/x", "GET"),
         (Method::DELETE, "/api/checkout", "POST"),
         (Method::POST, "/api/orders/x", "GET"),

@@ -89,6 +89,20 @@ async fn a_hold_is_confirmed_by_its_buyer_and_product() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_storefront_that_names_the_wrong_buyer_buys_nothing() {
+    let app = TestApp::start().await;
+    app.product("A", 5, json!({})).await;
+    let id = app.held("alice", "A", 1).await;
+    let of = |user: &str| json!({ "reservation_id": id, "user_id": user });
+    let storefront = app.service();
+    let refused = app.post("/api/checkout", &storefront, of("bob")).await;
+    refused.expect_problem(404, "not_found");
+    assert_eq!(app.stock("A").await, (5, 4, 1, 0));
+    let order = app.post("/api/checkout", &storefront, of("alice")).await.expect(201);
+    assert_eq!(order["user_id"], "alice");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_bought_that_was_not_held() {
     let app = TestApp::start().await;
     let product = app.product("A", 5, json!({})).await;

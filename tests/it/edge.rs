@@ -197,9 +197,18 @@ async fn every_problem_has_a_page() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn probes_answer_to_head_as_well() {
+async fn whatever_answers_to_get_answers_to_head() {
     let app = TestApp::start().await;
-    for path in ["/healthz", "/api/readyz"] {
-        assert_eq!(app.send(app.request(Method::HEAD, path)).await.status, 200, "{path}");
+    let id = app.product("A", 5, json!({})).await;
+    let product = format!("/api/products/{id}");
+    for path in ["/healthz", "/api/readyz", "/inventory/A", "/api/products", &product] {
+        let got = app.anonymous(Method::GET, path).await;
+        let head = app.anonymous(Method::HEAD, path).await;
+        assert_eq!(head.status, 200, "{path}");
+        assert_eq!(head.headers.get("content-type"), got.headers.get("content-type"), "{path}");
+        assert_eq!(head.body, "", "{path}");
     }
+    assert_eq!(app.anonymous(Method::HEAD, "/api/inventory/NOPE").await.status, 404);
+    // A stream has no end to wait for.
+    assert_eq!(app.anonymous(Method::HEAD, "/api/inventory/A/events").await.status, 405);
 }

@@ -144,6 +144,8 @@ async fn a_key_is_printable_and_not_too_long() {
         let refused = refused.expect_problem(422, "invalid_field");
         assert_eq!(refused["errors"][0]["field"], "Idempotency-Key");
     }
+    let two = request().header("Idempotency-Key", "x").header("Idempotency-Key", "y");
+    app.send(two).await.expect_problem(422, "invalid_field");
     // Whoever has no token learns nothing of keys.
     let nobody =
         app.request(Method::POST, "/api/reserve").json(&body).header("Idempotency-Key", "");

@@ -23,6 +23,10 @@ async fn several_products_are_held_and_sold_under_one_id() {
     let id = id_of(&held);
     let read = app.reservation(&id).await.expect(200);
     assert_eq!((&read["items"], &read["expires_at"]), (&held["items"], &held["expires_at"]));
+    // Who names one product agrees to pay for no other.
+    let by_product = json!({ "user_id": "alice", "product_id": a, "quantity": 2 });
+    let refused = app.post("/api/checkout", &app.customer("alice"), by_product).await;
+    refused.expect_problem(409, "quantity_mismatch");
     let order = app.checkout("alice", &id).await.expect(201);
     assert_eq!(order["total_amount"], "35.00");
     let sold: Vec<_> = order["items"].as_array().unwrap().iter().collect();

@@ -136,7 +136,11 @@ pub const CODES: &[Code] = &[
         "precondition_failed",
         "The product is no longer the one that `If-Match` names. Read it again, then send the change with its `ETag`.",
     ),
-    code(413, "body_too_large", "A body is at most 64 KiB."),
+    code(
+        413,
+        "body_too_large",
+        "A body is at most 64 KiB, unless the service is set up otherwise.",
+    ),
     code(415, "unsupported_media_type", "Send JSON as `application/json`."),
     code(
         421,

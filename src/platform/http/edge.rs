@@ -65,14 +65,15 @@ const SAFETY: [(HeaderName, HeaderValue); 13] = [
 ];
 
 /// The one name of a path: without the `/api` in front (admin keeps it), without slashes at the end or twice, and
-/// under the first name of its route. Second names are POST routes.
+/// under the first name of its route. A second name can be read as something else: a product may be called `reserve`.
 pub fn normal_path(method: &Method, path: &str) -> String {
     let mut segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
     if segments.first() == Some(&"api") && segments.get(1) != Some(&"admin") {
         segments.remove(0);
     }
     let path = format!("/{}", segments.join("/"));
-    match ALIASES.iter().find(|(alias, _)| *alias == path && method == Method::POST) {
+    let reads = [Method::GET, Method::HEAD].contains(method);
+    match ALIASES.iter().find(|(alias, _)| *alias == path && !reads) {
         Some((_, first)) => (*first).to_owned(),
         None => path,
     }
@@ -91,12 +92,21 @@ pub fn normalise(request: &mut ServiceRequest) {
     }
 }
 
+/// Whoever can GET a thing can ask for its HEAD (RFC 9110, 9.3.2); the server keeps the body to itself. A stream has no
+/// end to wait for.
+fn answer_head_as_get(request: &mut ServiceRequest) {
+    if request.method() == Method::HEAD && !request.path().ends_with("/events") {
+        request.head_mut().method = Method::GET;
+    }
+}
+
 /// The middleware.
 pub async fn edge<B: MessageBody + 'static>(
     mut request: ServiceRequest,
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
     normalise(&mut request);
+    answer_head_as_get(&mut request);
     let begun = Instant::now();
     let id = request_id(&request);
     request.extensions_mut().insert(RequestId(id.clone()));
@@ -289,6 +299,7 @@ mod tests {
         ] {
             assert_eq!(normal_path(&Method::POST, path), normal, "{path}");
         }
+        assert_eq!(normal_path(&Method::OPTIONS, "/api/login"), "/auth/login");
         // A product may be called `reserve`.
         let stock = "/inventory/reserve";
         assert_eq!(normal_path(&Method::GET, stock), stock);

@@ -12,7 +12,7 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::platform::http::Problem;
@@ -129,7 +129,7 @@ pub(super) fn unreadable(error: &actix_web::Error) -> Problem {
         return Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body_too_large",
-            "the body is larger than 64 KiB",
+            "the body is larger than this service takes",
         );
     }
     Problem::new(StatusCode::BAD_REQUEST, "malformed_json", "the body could not be read to its end")
@@ -140,11 +140,16 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let Object(value) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let field = error.path().to_string();
-        // Where a word of a list is expected, serde_json calls a list or a number bad syntax.
-        if !error.inner().is_data() && serde_json::from_slice::<serde_json::Value>(body).is_ok() {
-            return Problem::invalid_field(field, "expected a value of another type");
+        // The first thing wrong need not be the worst: what is no JSON at all is told as that.
+        match serde_json::from_slice::<IgnoredAny>(body) {
+            Err(malformed) => refuse(&field, &malformed),
+            // Where a word of a list is expected, serde_json calls a list or a number bad syntax; and a number that is
+            // too great for it.
+            Ok(_) if !error.inner().is_data() => {
+                Problem::invalid_field(field, "expected a value of another type or range")
+            }
+            Ok(_) => refuse(&field, error.inner()),
         }
-        refuse(&field, error.inner())
     })?;
     deserializer.end().map_err(|error| refuse(".", &error))?;
     Ok(value)

@@ -51,7 +51,8 @@ pub async fn idempotent<B: MessageBody + 'static>(
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
     // What signs in is not kept: its answers are secrets, and a refresh token is good once anyway.
     let kept = !request.path().starts_with("/auth/");
-    let key = request.headers().get(KEY).filter(|_| kept).cloned();
+    let mut keys = request.headers().get_all(KEY);
+    let (key, another) = (keys.next().filter(|_| kept).cloned(), keys.next().is_some());
     let layer = request.app_data::<Data<Idempotency>>().cloned();
     let (Some(key), Some(layer), &Method::POST) = (key, layer, request.method()) else {
         return Ok(next.call(request).await?.map_into_left_body());
@@ -63,9 +64,11 @@ pub async fn idempotent<B: MessageBody + 'static>(
         (1..=255).contains(&key.len())
             && key.as_bytes().iter().all(|byte| (b' '..=b'~').contains(byte))
     };
-    if !printable(&key) {
-        let problem =
-            Problem::invalid_field("Idempotency-Key", "expected 1 to 255 printable characters");
+    if another || !printable(&key) {
+        let problem = Problem::invalid_field(
+            "Idempotency-Key",
+            "expected one of 1 to 255 printable characters",
+        );
         return Ok(refused(request, problem));
     }
     let scope = scope(&caller, request.path(), key.as_bytes());
