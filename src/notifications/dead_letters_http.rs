@@ -80,6 +80,9 @@ pub(super) async fn list(
     Query(query): Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
     let limit = limit(query.limit)?;
+    if query.cursor.is_some_and(|cursor| cursor < 1) {
+        return Err(Problem::invalid_field("cursor", "use `next_cursor` of the page before"));
+    }
     let found = notifications.dead_letters(query.cursor, limit).await?;
     let page = Page::cut(found, limit as usize, |last| last.id.to_string());
     let items: Vec<DeadLetterResponse> = page.items.into_iter().map(Into::into).collect();

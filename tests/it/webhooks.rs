@@ -415,4 +415,6 @@ async fn bad_endpoints_are_refused_and_their_number_is_limited() {
             refused.expect_problem(422, "invalid_field");
         }
     }
+    let refused = app.get("/api/admin/dead-letters?cursor=0", &app.admin()).await;
+    refused.expect_problem(422, "invalid_field");
 }
