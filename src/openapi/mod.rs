@@ -1,6 +1,7 @@
 //! The OpenAPI document (<https://spec.openapis.org/oas/v3.1.1>): what the features say of their routes, and what is true
 //! of all routes alike, said once.
 
+mod examples;
 mod http;
 
 use serde_json::{Map, Value, json};
@@ -190,6 +191,7 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
             });
         }
     }
+    examples::show(operation);
     for code in CODES.iter().filter(|known| codes.iter().any(|code| code == known.code)) {
         refuse(operation, code);
     }

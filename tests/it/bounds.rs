@@ -186,7 +186,7 @@ fn unless_refused(reply: Reply, field: &str, what: &str) -> Option<String> {
 }
 
 /// Whoever may call this operation at all.
-fn caller(app: &TestApp, operation: &str) -> String {
+pub fn caller(app: &TestApp, operation: &str) -> String {
     let merchants = ["/api/products", "/api/suppliers", "/api/stock"];
     let path = operation.split(' ').nth(1).unwrap();
     match path {

@@ -63,6 +63,13 @@ async fn every_answer_has_the_safety_headers() {
             ("referrer-policy", "no-referrer"),
             ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
             ("cross-origin-resource-policy", "same-origin"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("origin-agent-cluster", "?1"),
+            ("strict-transport-security", "max-age=31536000; includeSubDomains"),
+            ("x-dns-prefetch-control", "off"),
+            ("x-download-options", "noopen"),
+            ("x-permitted-cross-domain-policies", "none"),
+            ("x-xss-protection", "0"),
         ] {
             assert_eq!(
                 reply.headers.get(name).map(|got| got.to_str().unwrap()),

@@ -12,6 +12,7 @@ mod conservation;
 mod docs;
 mod edge;
 mod ends;
+mod examples;
 mod faults_crowd;
 mod faults_expiry;
 mod faults_loss;

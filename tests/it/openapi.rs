@@ -28,7 +28,8 @@ fn operations(document: &Value) -> BTreeMap<String, BTreeSet<String>> {
     paths.iter().map(|(path, item)| (path.clone(), methods(item))).collect()
 }
 
-fn each(document: &Value) -> impl Iterator<Item = (String, &Value)> {
+/// Every operation, by method and path.
+pub fn each(document: &Value) -> impl Iterator<Item = (String, &Value)> {
     document["paths"].as_object().unwrap().iter().flat_map(|(path, item)| {
         METHODS
             .iter()
@@ -155,4 +156,52 @@ async fn the_page_needs_nobody_but_the_service() {
         assert!(!page.contains(outside), "{outside}: {page}");
     }
     app.anonymous(Method::GET, "/docs/nothing.js").await.expect_problem(404, "not_found");
+}
+
+/// Every request of a collection, however deep its folder.
+fn requests(item: &Value) -> Vec<&Value> {
+    match item["item"].as_array() {
+        Some(inner) => inner.iter().flat_map(requests).collect(),
+        None => vec![item],
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_operation_is_tried_by_the_postman_collection() {
+    let app = TestApp::start().await;
+    let document = app.anonymous(Method::GET, "/openapi.json").await.expect(200);
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("postman/holdfast.postman_collection.json");
+    let collection: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let requests = requests(&collection);
+    let mut tried = BTreeSet::new();
+    for request in &requests {
+        let name = request["name"].as_str().unwrap();
+        let events = request["event"].as_array().unwrap_or_else(|| panic!("{name} tests nothing"));
+        let scripts = events.iter().filter(|event| event["listen"] == "test");
+        let tests = scripts.flat_map(|event| event["script"]["exec"].as_array().unwrap());
+        let tests = tests.filter(|line| line.as_str().unwrap().contains("pm.test(")).count();
+        assert!(tests > 0, "{name} tests nothing");
+        let url = request["request"]["url"].as_str().unwrap();
+        let path = url.strip_prefix("{{baseUrl}}").unwrap_or_else(|| panic!("{name}: {url}"));
+        let path = path.split('?').next().unwrap().trim_end_matches('/');
+        tried.insert((request["request"]["method"].as_str().unwrap(), path.to_owned()));
+    }
+    let is_of = |path: &str, tried: &str| {
+        let (path, tried): (Vec<_>, Vec<_>) =
+            (path.split('/').collect(), tried.split('/').collect());
+        let same = |(part, tried): (&&str, &&str)| part == tried || part.starts_with('{');
+        path.len() == tried.len() && path.iter().zip(&tried).all(same)
+    };
+    let mut missing = Vec::new();
+    for (name, _) in each(&document) {
+        let (method, path) = name.split_once(' ').unwrap();
+        let is_it =
+            |(other, tried): &(&str, String)| *other == method.to_uppercase() && is_of(path, tried);
+        if !tried.iter().any(is_it) {
+            missing.push(name.clone());
+        }
+    }
+    assert!(missing.is_empty(), "the collection tries none of these: {missing:?}");
+    assert!(requests.len() > 180, "{}", requests.len());
 }

@@ -10,6 +10,7 @@ mod footprint;
 mod growth;
 mod lag;
 mod latency;
+mod logins;
 mod plain_redis;
 mod references;
 mod report;
@@ -130,6 +131,7 @@ impl<'a> Bench<'a> {
         report.notes.push(self.size.note());
         let peaks = rounds::measure(self, &mut report)?;
         latency::measure(self, &peaks, &mut report)?;
+        logins::measure(self, peaks.reserve, &mut report)?;
         growth::measure(self, &mut report)?;
         lag::measure(self, &mut report)?;
         skus::measure(self, &mut report)?;

@@ -1,0 +1,87 @@
+//! Whether those who sign in take the processor from those who buy.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::Bench;
+use super::crowd::Crowd;
+use super::report::{Part, Report};
+use super::world::World;
+use crate::http;
+
+/// How many sign in at once, again each second.
+const LOGINS: usize = 200;
+const AGAIN: Duration = Duration::from_secs(1);
+/// Holds per second meanwhile, as a share of the peak.
+const SHARE: f64 = 0.25;
+
+/// What became of those who signed in.
+#[derive(Debug, Default)]
+struct Answers {
+    checked: AtomicU64,
+    overloaded: AtomicU64,
+    wrong: AtomicU64,
+}
+
+/// Measures holds without and with a crowd that signs in, in turn.
+pub(super) fn measure(bench: &Bench<'_>, peak: f64, report: &mut Report) -> Result<()> {
+    bench.say("holds while a crowd signs in");
+    let world = World::start(bench, "round")?;
+    world.make_product("LOGINS")?;
+    let crowd = Crowd { connections: 256, ..Crowd::reserving("LOGINS", bench.size.seconds) };
+    let crowd = Crowd { rate: Some(peak * SHARE), ..crowd };
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    let answers = Answers::default();
+    for _ in 0..bench.size.repeats {
+        alone.push(crowd.visit(bench, &world)?.latency_ms("reserve", "p99"));
+        let over = AtomicBool::new(false);
+        let authority = world.service.authority();
+        let figures = thread::scope(|scope| {
+            scope.spawn(|| sign_in_again_and_again(authority, &over, &answers));
+            let figures = crowd.visit(bench, &world);
+            over.store(true, Ordering::Relaxed);
+            figures
+        })?;
+        beside.push(figures.latency_ms("reserve", "p99"));
+        bench.interrupt.check()?;
+    }
+    let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let (checked, overloaded) = (count(&answers.checked), count(&answers.overloaded));
+    report.notes.push(format!(
+        "{LOGINS} logins at once, each second: {checked} passwords were checked, {overloaded} logins were told to come \
+         again; meanwhile {:.0} holds/s, a quarter of the peak",
+        peak * SHARE
+    ));
+    bench.wrong(count(&answers.wrong), "a login was answered neither 401 nor 503");
+    let name = "p99 of a hold, ms, 200 logins each second / none";
+    bench.tell(report, Part::rounds(None, name, (&beside, &alone)));
+    Ok(())
+}
+
+/// Bursts of logins under names that nobody has: an unknown name costs the same work as a known one.
+fn sign_in_again_and_again(authority: &str, over: &AtomicBool, answers: &Answers) {
+    let mut number = 0;
+    while !over.load(Ordering::Relaxed) {
+        let begun = Instant::now();
+        thread::scope(|scope| {
+            for _ in 0..LOGINS {
+                number += 1;
+                scope.spawn(move || sign_in(authority, number, answers));
+            }
+        });
+        thread::sleep(AGAIN.saturating_sub(begun.elapsed()));
+    }
+}
+
+fn sign_in(authority: &str, number: u64, answers: &Answers) {
+    let body = format!(r#"{{"username":"nobody-{number}","password":"correct horse"}}"#);
+    let counter = match http::post(authority, "/api/auth/login", "", &body) {
+        Ok(answer) if answer.status == 401 => &answers.checked,
+        Ok(answer) if answer.status == 503 => &answers.overloaded,
+        _ => &answers.wrong,
+    };
+    counter.fetch_add(1, Ordering::Relaxed);
+}
