@@ -59,7 +59,7 @@ pub(super) struct PageQuery {
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<i64>,
     /// `next_cursor` of the page before.
-    #[param(minimum = 1)]
+    #[param(minimum = 1, maximum = 9223372036854775807i64)]
     cursor: Option<i64>,
 }
 

@@ -156,7 +156,7 @@ async fn rows(postgres: &Client) -> BTreeMap<String, i64> {
         "cart_items",
         "order_items",
         "orders",
-        "outbox",
+        "outbox_seen",
         "products",
         "reservation_decisions",
         "sessions",

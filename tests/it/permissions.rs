@@ -72,6 +72,14 @@ DELETE /api/suppliers/{supplier}              |  401   |   401   |  403  | 403 |
 GET    /api/stock                             |  401   |   401   |  403  | 403 |  200  |  200  |   403   |  200
 GET    /api/stock?product_id={product}        |  401   |   401   |  403  | 403 |  200  |  404  |   403   |  200
 POST   /api/stock                             |  401   |   401   |  403  | 403 |  201  |  404  |   403   |  201
+
+GET    /api/webhook-endpoints                 |  401   |   401   |  403  | 403 |  403  |  403  |   200   |  200
+POST   /api/webhook-endpoints                 |  401   |   401   |  403  | 403 |  403  |  403  |   201   |  201
+GET    /api/webhook-endpoints/{endpoint}      |  401   |   401   |  403  | 403 |  403  |  403  |   200   |  200
+POST   /api/webhook-endpoints/{endpoint}/rotate-secret | 401 | 401 | 403 | 403 | 403  |  403  |   200   |  200
+DELETE /api/webhook-endpoints/{endpoint}      |  401   |   401   |  403  | 403 |  403  |  403  |   204   |  204
+GET    /api/admin/dead-letters                |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+POST   /api/admin/dead-letters/{letter}/retry |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
 ";
 
 /// Who calls, in the order of the columns.

@@ -72,6 +72,7 @@ fn scripts_touch_only_the_keys_they_are_given() {
         "BN",
         "NEWS",
         "key",
+        "index",
         "timer",
         "unpack(churn_keys",
         "unpack(timers",

@@ -63,6 +63,8 @@ impl<'a> World<'a> {
                     "items" => "{line}",
                     "orders" => "{order}",
                     "suppliers" => "{supplier}",
+                    "webhook-endpoints" => "{endpoint}",
+                    "dead-letters" => "{letter}",
                     "problems" => "{code}",
                     _ => "{held}",
                 };
@@ -108,6 +110,15 @@ impl<'a> World<'a> {
                 let made = self.app.post("/api/suppliers", &maker, body).await.expect(201);
                 vec![("supplier", made["id"].to_string())]
             }
+            "endpoint" => {
+                // Of what nobody does here: it is never called.
+                let body =
+                    json!({ "url": "https://shop.example/hooks", "events": ["order.cancelled"] });
+                let path = "/api/webhook-endpoints";
+                let made = self.app.post(path, &service, body).await.expect(201);
+                vec![("endpoint", made["id"].as_str().unwrap().to_owned())]
+            }
+            "letter" => vec![("letter", self.letter().await)],
             "account" | "refresh" => {
                 let account = format!("account-{}", self.next());
                 let body = json!({
@@ -128,6 +139,14 @@ impl<'a> World<'a> {
         let maker = self.app.merchant("maker");
         let made = self.app.post("/api/products", &maker, body).await.expect(201);
         (made["id"].as_i64().unwrap(), sku)
+    }
+
+    /// News that was given up, for an endpoint that is gone.
+    async fn letter(&self) -> String {
+        let sql = "insert into deliveries (endpoint_id, event_id, topic, subject, body, attempts, dead_at)
+            values (gen_random_uuid(), gen_random_uuid(), 'order.cancelled', gen_random_uuid(), '{}', 8, now())
+            returning delivery_id";
+        self.postgres.query_one(sql, &[]).await.unwrap().get::<_, i64>(0).to_string()
     }
 
     /// A line of alice's cart.
@@ -186,6 +205,9 @@ fn template(operation: &str) -> Value {
         "POST /api/orders/{}/refund" => json!({ "restock": true }),
         "POST /api/suppliers" | "PUT /api/suppliers/{}" => json!({
             "name": "Northern Parts", "email": "parts@example.org", "phone": "+1 555 0100", "address": "1 Road\nTown",
+        }),
+        "POST /api/webhook-endpoints" => json!({
+            "url": "https://shop.example/hooks", "events": ["order.cancelled"], "description": "the shop",
         }),
         "POST /api/stock" => json!({
             "product_id": "#{product}", "movement_type": "IN", "quantity": 5, "note": "two boxes",

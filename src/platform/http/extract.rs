@@ -12,7 +12,7 @@ use actix_web::http::header::CONTENT_TYPE;
 use actix_web::web::Bytes;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, dev::Payload};
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{DeserializeOwned, IgnoredAny, MapAccess, Visitor};
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
 use crate::platform::http::Problem;
@@ -141,18 +141,23 @@ pub fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     let Object(value) = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let field = error.path().to_string();
         // The first thing wrong need not be the worst: what is no JSON at all is told as that.
-        match serde_json::from_slice::<IgnoredAny>(body) {
-            Err(malformed) => refuse(&field, &malformed),
-            // Where a word of a list is expected, serde_json calls a list or a number bad syntax; and a number that is
-            // too great for it.
-            Ok(_) if !error.inner().is_data() => {
+        match serde_json::from_slice::<serde_json::Value>(body) {
+            Err(malformed) if !is_too_much(&malformed) => refuse(&field, &malformed),
+            // Where a word of a list is expected, serde_json calls a list or a number bad syntax.
+            _ if !error.inner().is_data() => {
                 Problem::invalid_field(field, "expected a value of another type or range")
             }
-            Ok(_) => refuse(&field, error.inner()),
+            _ => refuse(&field, error.inner()),
         }
     })?;
     deserializer.end().map_err(|error| refuse(".", &error))?;
     Ok(value)
+}
+
+/// JSON that is right, but has a number too great or goes too deep for anybody here.
+fn is_too_much(error: &serde_json::Error) -> bool {
+    let text = error.to_string();
+    ["number out of range", "recursion limit exceeded"].iter().any(|what| text.starts_with(what))
 }
 
 fn refuse(field: &str, error: &serde_json::Error) -> Problem {
