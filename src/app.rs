@@ -11,6 +11,7 @@ use actix_web::web::{Data, PayloadConfig, ServiceConfig};
 use actix_web::{App as HttpApp, HttpResponse, HttpServer, web};
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
+use secrecy::ExposeSecret;
 use tokio::sync::Notify;
 use tracing_actix_web::TracingLogger;
 
@@ -21,7 +22,8 @@ use crate::config::Settings;
 use crate::identity::{Authenticator, Tokens, caller_of, subject_of};
 use crate::kernel::Clock;
 use crate::notifications::{self, Notifications};
-use crate::orders::Orders;
+use crate::orders::{Orders, Till};
+use crate::payments::{self, Gateways, Payments};
 use crate::platform::cache::Cache;
 use crate::platform::http::address::Proxies;
 use crate::platform::http::codes;
@@ -46,6 +48,7 @@ pub struct App {
     /// Where it answers its operators.
     pub management_address: SocketAddr,
     reservations: Reservations,
+    payments: Payments,
     servers: Vec<ServerHandle>,
     ended: Arc<Ended>,
     readiness: Readiness,
@@ -71,6 +74,7 @@ struct Handles {
     movements: Movements,
     carts: Carts,
     orders: Orders,
+    payments: Payments,
     notifications: Notifications,
     idempotency: Idempotency,
     rate_limits: RateLimits,
@@ -95,6 +99,7 @@ impl App {
         readiness.set("migrations", true, "all applied");
         let handles = Handles::new(&settings, &clock, &pools, &redis, &tasks, &readiness)?;
         let reservations = handles.reservations.clone();
+        let payments = handles.payments.clone();
         let notifications = handles.notifications.clone();
         let ended = Arc::new(Ended::default());
         let (api, address) = serve_api(&settings, handles, redis)?;
@@ -112,6 +117,7 @@ impl App {
             }));
         }
         reservations.start(&readiness);
+        payments.start();
         notifications.start();
         drop(tasks.spawn(upkeep(tasks.clone(), recorder, db.clone(), readiness.clone())));
         tracing::info!(%address, %management_address, "serving");
@@ -119,6 +125,7 @@ impl App {
             address,
             management_address,
             reservations,
+            payments,
             servers,
             ended,
             readiness,
@@ -131,6 +138,11 @@ impl App {
     /// The reservations behind it, for steps that tests take by hand.
     pub fn reservations(&self) -> &Reservations {
         &self.reservations
+    }
+
+    /// The payments in it, for steps that tests take by hand.
+    pub fn payments(&self) -> &Payments {
+        &self.payments
     }
 
     /// Returns if a server ended without being told to.
@@ -231,6 +243,22 @@ impl Handles {
             tasks.clone(),
             deadline,
         );
+        let gateways =
+            Gateways::new(&settings.payments, Via::Pool(redis.clone()), redis.prefix(), clock)
+                .context("the certificates of this machine")?;
+        let payments = Payments::new(payments::Parts {
+            db: pools.requests.clone(),
+            background_db: pools.background.clone(),
+            orders: orders.clone(),
+            reservations: reservations.clone(),
+            movements: movements.clone(),
+            tasks: tasks.clone(),
+            settings: settings.payments.clone(),
+            gateways,
+            secret: settings.auth.jwt_secret.expose_secret().as_bytes().to_vec(),
+            deadline,
+            clock: clock.clone(),
+        });
         let parts = notifications::Parts {
             db: pools.requests.clone(),
             background_db: pools.background.clone(),
@@ -245,6 +273,7 @@ impl Handles {
             authenticator: Authenticator { tokens, clock: clock.clone() },
             orders,
             notifications: Notifications::new(parts, settings)?,
+            payments,
             idempotency: Idempotency {
                 via: Via::Pool(redis.clone()),
                 prefix: redis.prefix().to_owned(),
@@ -271,10 +300,13 @@ impl Handles {
     fn on_lane(&self, redis: &Redis) -> Self {
         let via = Via::Lane(Arc::new(Lane::new(redis.clone())));
         let reservations = self.reservations.over(via.clone());
+        let movements = self.movements.over(reservations.clone());
+        let orders = self.orders.over(reservations.clone());
         Self {
-            movements: self.movements.over(reservations.clone()),
+            payments: self.payments.over(orders.clone(), reservations.clone(), movements.clone()),
+            movements,
             carts: self.carts.over(reservations.clone()),
-            orders: self.orders.over(reservations.clone()),
+            orders,
             catalogue: self.catalogue.over(via.clone()),
             rate_limits: self.rate_limits.over(via.clone()),
             idempotency: Idempotency { via, ..self.idempotency.clone() },
@@ -297,6 +329,8 @@ impl Handles {
             .app_data(Data::new(self.movements))
             .app_data(Data::new(self.carts))
             .app_data(Data::new(self.orders))
+            .app_data(Data::<dyn Till>::from(Arc::new(self.payments.clone()) as Arc<dyn Till>))
+            .app_data(Data::new(self.payments))
             .app_data(Data::new(self.notifications))
             .app_data(Data::new(self.idempotency))
             .app_data(Data::new(self.rate_limits))
@@ -310,6 +344,7 @@ impl Handles {
             .configure(stock::routes)
             .configure(cart::routes)
             .configure(orders::routes)
+            .configure(payments::routes)
             .configure(notifications::routes)
             .configure(probes::routes)
             .configure(codes::routes)

@@ -16,6 +16,9 @@ pub struct PaymentSettings {
     /// How long a buyer may take to pay; the hold is pinned for so long.
     #[serde(with = "humantime_serde")]
     pub window: Duration,
+    /// How long bKash may leave open what became of an execute before the units go back.
+    #[serde(with = "humantime_serde")]
+    pub doubt: Duration,
     /// Whether providers may be reached without TLS: a fake one on this machine.
     pub sandbox: bool,
     /// Origins that `success_url` and `cancel_url` may lead to.
@@ -86,6 +89,8 @@ impl PaymentSettings {
     pub(super) fn check(&self, found: &mut Findings) {
         let window = (Duration::from_secs(1)..=LONGEST_WINDOW).contains(&self.window);
         found.require(window, "payments.window", "must be 1s to 30m");
+        let doubt = (Duration::from_secs(1)..=LONGEST_WINDOW).contains(&self.doubt);
+        found.require(doubt, "payments.doubt", "must be 1s to 30m");
         let sane = self.return_origins.iter().all(|origin| is_origin(origin));
         found.require(
             sane,
@@ -186,6 +191,7 @@ mod tests {
     fn buyers_are_sent_only_to_origins_that_are_named() {
         let settings = PaymentSettings {
             window: Duration::from_secs(600),
+            doubt: Duration::from_secs(60),
             sandbox: false,
             return_origins: vec!["https://shop.example.org".into()],
             stripe: StripeSettings {

@@ -208,6 +208,7 @@ mod tests {
                 quantity: Quantity::try_from(2).unwrap(),
             }],
             total: money(2_000),
+            payment: None,
             created_at: Instant::from_ms(1_794_000_000_007),
         }
     }

@@ -10,19 +10,22 @@ use utoipa::OpenApi;
 use crate::platform::http::codes::{CODES, Code, Operations as Codes};
 use crate::platform::http::edge::ALIASES;
 use crate::platform::http::probes::Operations as Probes;
-use crate::{accounts, cart, catalogue, notifications, orders, reservations, stock, suppliers};
+use crate::{
+    accounts, cart, catalogue, notifications, orders, payments, reservations, stock, suppliers,
+};
 
 pub use http::routes;
 
 const ABOUT: &str = "Holds limited stock for a buyer for a few minutes, under a crowd, and turns the hold into an order: \
     exactly once, never oversold, nothing lost. Every path answers without `/api` in front too.";
 
-const TAGS: [(&str, &str); 8] = [
+const TAGS: [(&str, &str); 9] = [
     ("accounts", "Who may sign in here"),
     ("catalogue", "Products"),
     ("reservations", "Holds and stock as they are"),
     ("cart", "What a buyer collects"),
     ("orders", "What holds and carts become"),
+    ("payments", "Money through Stripe and bKash"),
     ("stock", "What a shop owner does: suppliers and movements"),
     ("notifications", "What storefronts are told, and what did not arrive"),
     ("service", "The service itself"),
@@ -58,6 +61,7 @@ pub fn document() -> Value {
         reservations::Operations::openapi(),
         cart::Operations::openapi(),
         orders::Operations::openapi(),
+        payments::Operations::openapi(),
         stock::Operations::openapi(),
         suppliers::Operations::openapi(),
         notifications::Operations::openapi(),

@@ -102,6 +102,9 @@ pub enum CheckoutError {
     /// The products are priced in different currencies.
     #[error("the products are priced in different currencies")]
     MixedCurrency,
+    /// The payment provider takes no such amount.
+    #[error("this provider cannot take it: {0}")]
+    NotPayable(String),
     /// Redis lost data, and what was held is sold.
     #[error("there is not enough stock")]
     InsufficientStock,
@@ -140,6 +143,14 @@ enum Attempt {
     Stale(Vec<Arc<Name>>),
 }
 
+/// What came of pinning a hold to sell it.
+pub(super) enum Ready {
+    Placed(Placed),
+    Sale(Sale),
+    /// It changed between reading and pinning it.
+    Changed,
+}
+
 impl Orders {
     /// Buys what is held, exactly once however often it is asked.
     pub async fn checkout(&self, checkout: Checkout) -> Result<Placed, CheckoutError> {
@@ -173,7 +184,10 @@ impl Orders {
         Err(Fault::unavailable("confirming against rebuilds", Outcome::Unknown).into())
     }
 
-    async fn resolve(&self, checkout: &Checkout) -> Result<ReservationId, CheckoutError> {
+    pub(super) async fn resolve(
+        &self,
+        checkout: &Checkout,
+    ) -> Result<ReservationId, CheckoutError> {
         match &checkout.which {
             Which::ById(id) => Ok(*id),
             Which::ByProduct { user, product, .. } => {
@@ -190,11 +204,33 @@ impl Orders {
         checkout: &Checkout,
         begun: Started,
     ) -> Result<Attempt, CheckoutError> {
+        let sale = match self.pin_sale(id, checkout, |_| Ok(())).await? {
+            Ready::Sale(sale) => sale,
+            Ready::Placed(placed) => return Ok(Attempt::Placed(placed)),
+            Ready::Changed => return Ok(Attempt::Changed),
+        };
+        let decision = self.decide(&sale, begun).await?;
+        fault_point::reach("after_decision");
+        let lines = sale.pinned.lines.iter();
+        let names: Vec<Arc<Name>> = lines.map(|line| line.name.clone()).collect();
+        let Some(decision) = decision else { return Ok(Attempt::Stale(names)) };
+        self.reservations.settle(&decision, &names).await;
+        fault_point::reach("after_settle");
+        self.answer(&decision, Some(&sale)).await
+    }
+
+    /// Reads, prices and pins a hold. `payable` may refuse its total before anything is pinned.
+    pub(super) async fn pin_sale(
+        &self,
+        id: ReservationId,
+        checkout: &Checkout,
+        payable: impl Fn(Money) -> Result<(), CheckoutError>,
+    ) -> Result<Ready, CheckoutError> {
         let found = self.reservations.get(id, checkout.viewer.as_ref()).await?;
         let reservation = found.ok_or(EndError::NotFound)?;
         self.check_quantity(checkout, &reservation)?;
         if let Some(order_id) = reservation.order_id {
-            return self.placed_before(order_id).await.map(Attempt::Placed);
+            return self.placed_before(order_id).await.map(Ready::Placed);
         }
         match reservation.status {
             Status::Held | Status::Confirming | Status::Confirmed => {}
@@ -202,6 +238,7 @@ impl Orders {
             Status::Expired => return Err(EndError::Expired.into()),
         }
         let quote = self.quote(checkout, &reservation).await?;
+        payable(quote.total)?;
         // Asked before the pin: while there is no room, no free connection, or no Postgres, the hold keeps its own
         // time. The connection is not kept: the pin may need one, to ask what became of the hold.
         self.committing.has_room(&id.home())?;
@@ -211,22 +248,17 @@ impl Orders {
             if let [only] = reservation.items.as_slice() { Some(only.quantity) } else { None };
         let pinned = match self.reservations.pin(id, &reservation.user, only).await {
             Ok(pinned) => pinned,
-            Err(PinError::OtherQuantity) => return Ok(Attempt::Changed),
-            Err(PinError::Decided(decision)) => return self.answer(&decision, None).await,
+            Err(PinError::OtherQuantity) => return Ok(Ready::Changed),
+            Err(PinError::Decided(decision)) => {
+                return match self.answer(&decision, None).await? {
+                    Attempt::Placed(placed) => Ok(Ready::Placed(placed)),
+                    Attempt::Changed | Attempt::Stale(_) => Ok(Ready::Changed),
+                };
+            }
             Err(error) => return Err(error.into()),
         };
         fault_point::reach("after_pin");
-        let sale = sale(pinned, quote, checkout);
-        let decision = self.decide(&sale, begun).await?;
-        fault_point::reach("after_decision");
-        let lines = sale.pinned.lines.iter();
-        let names: Vec<Arc<Name>> = lines.map(|line| line.name.clone()).collect();
-        let Some(decision) = decision else { return Ok(Attempt::Stale(names)) };
-        if decision.outcome != DecisionOutcome::Pending {
-            self.reservations.settle(&decision, &names).await;
-        }
-        fault_point::reach("after_settle");
-        self.answer(&decision, Some(&sale)).await
+        Ok(Ready::Sale(sale(pinned, quote, checkout)))
     }
 
     fn check_quantity(
@@ -277,11 +309,7 @@ impl Orders {
                 self.placed_before(id).await.map(Attempt::Placed)
             }
             (DecisionOutcome::Pending, ..) => Err(EndError::PaymentInProgress.into()),
-            _ => Err(match decision.reason.as_deref() {
-                Some("insufficient_stock") => CheckoutError::InsufficientStock,
-                Some("buyer_limit") => CheckoutError::BuyerLimit,
-                _ => EndError::Expired.into(),
-            }),
+            _ => Err(aborted(decision)),
         }
     }
 
@@ -324,6 +352,15 @@ impl Orders {
         let quantities = reservation.items.iter().map(|item| item.quantity);
         let total = total(&offers, quantities, checkout)?;
         Ok(Quote { offers, total })
+    }
+}
+
+/// What an ABORTED decision means for whoever wanted to buy.
+pub(super) fn aborted(decision: &Decision) -> CheckoutError {
+    match decision.reason.as_deref() {
+        Some("insufficient_stock") => CheckoutError::InsufficientStock,
+        Some("buyer_limit") => CheckoutError::BuyerLimit,
+        _ => EndError::Expired.into(),
     }
 }
 
@@ -383,6 +420,7 @@ fn order(sale: &Sale, decision: &Decision) -> Order {
         user_id: sale.pinned.user.to_string(),
         reservation_id: Some(sale.pinned.id),
         status: "paid".to_owned(),
+        payment: None,
         items: items.collect(),
         total: sale.total,
         created_at: decision.created_at,

@@ -13,7 +13,8 @@ use crate::kernel::{
     Currency, Instant, Money, OrderId, ProductId, Quantity, ReservationId, Sku, UserId,
 };
 use crate::orders::{
-    Checkout, CheckoutError, Order, Orders, Place, PlaceError, Viewer, Which, line_total,
+    Ask, Checkout, CheckoutError, Order, Orders, PayError, Payment, Place, PlaceError, Placed,
+    Provider, Till, Viewer, Which, line_total,
 };
 use crate::platform::http::extract::{MaybeJson, email};
 use crate::platform::http::{Json, Object, PathOf, Problem, Query};
@@ -36,19 +37,22 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "snake_case")]
-enum Provider {
-    Stripe,
-    Bkash,
-}
-
-#[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "read so that a malformed one is refused; every provider is off")]
 struct PaymentRequest {
     provider: Provider,
+    /// Where the buyer goes after paying; its origin must be one of `payments.return_origins`.
+    #[schema(max_length = 2048)]
     success_url: String,
+    /// Where the buyer goes after giving up.
+    #[schema(max_length = 2048)]
     cancel_url: String,
+}
+
+impl From<PaymentRequest> for Ask {
+    fn from(request: PaymentRequest) -> Self {
+        let PaymentRequest { provider, success_url, cancel_url } = request;
+        Self { provider, success_url, cancel_url }
+    }
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -101,8 +105,8 @@ struct OrderResponse {
     items: Vec<ItemResponse>,
     total_amount: Money,
     currency: Currency,
-    /// There is none: the storefront took the money.
-    payment: Option<()>,
+    /// The payment that stands, or the last one. There is none where the storefront took the money.
+    payment: Option<Payment>,
     created_at: Instant,
 }
 
@@ -134,7 +138,7 @@ impl From<Order> for OrderResponse {
             items: items.collect(),
             total_amount: order.total,
             currency: order.total.currency,
-            payment: None,
+            payment: order.payment.map(|payment| *payment),
             created_at: order.created_at,
         }
     }
@@ -158,6 +162,7 @@ impl From<CheckoutError> for Problem {
                     .with("sku", sku)
             }
             CheckoutError::MixedCurrency => Self::field("mixed_currency", "items", detail),
+            CheckoutError::NotPayable(_) => Self::field("not_payable", "payment", detail),
             CheckoutError::InsufficientStock => Self::conflict("insufficient_stock", detail),
             CheckoutError::BuyerLimit => Self::conflict("buyer_limit", detail),
             CheckoutError::Fault(fault) => fault.into(),
@@ -165,13 +170,31 @@ impl From<CheckoutError> for Problem {
     }
 }
 
-/// A provider is asked for, and none has keys.
-fn provider_disabled() -> Problem {
-    Problem::new(
-        StatusCode::NOT_FOUND,
-        "provider_disabled",
-        "this payment provider is not set up here",
-    )
+impl From<PayError> for Problem {
+    fn from(error: PayError) -> Self {
+        let detail = error.to_string();
+        match error {
+            PayError::ProviderDisabled => {
+                Self::new(StatusCode::NOT_FOUND, "provider_disabled", detail)
+            }
+            PayError::ReturnUrl(field) => Self::invalid_field(
+                field,
+                "expected an address below one of the origins that buyers may be sent to",
+            ),
+            PayError::Place(error) => error.into(),
+            PayError::OrderState(status) => wrong_state(&status),
+            PayError::Refused(reason) => {
+                Self::conflict("payment_refused", detail).with("reason", reason)
+            }
+            PayError::ProviderUnavailable(outcome) => {
+                let status = StatusCode::SERVICE_UNAVAILABLE;
+                Self::new(status, "provider_unavailable", detail).outcome(outcome).retry_after(2)
+            }
+            PayError::RefundRefused(reason) => {
+                Self::conflict("refund_refused", detail).with("reason", reason)
+            }
+        }
+    }
 }
 
 /// The buyer's own token may not say that the money was taken elsewhere.
@@ -192,35 +215,60 @@ fn payment_required() -> Problem {
     request_body = CheckoutRequest,
     responses((status = 201, description = "The order", body = OrderResponse), (status = 200, description = "The order that the hold became before", body = OrderResponse)),
     security(("token" = [])),
-    extensions(("x-codes" = json!(["not_yours", "payment_required", "provider_disabled", "not_found", "payment_in_progress", "reservation_cancelled", "reservation_expired", "quantity_mismatch", "total_mismatch", "price_missing", "mixed_currency", "insufficient_stock", "buyer_limit"]))),
+    extensions(("x-codes" = json!(["not_yours", "payment_required", "provider_disabled", "not_found", "payment_in_progress", "reservation_cancelled", "reservation_expired", "quantity_mismatch", "total_mismatch", "price_missing", "mixed_currency", "not_payable", "insufficient_stock", "buyer_limit", "payment_refused", "provider_unavailable"]))),
 )]
 async fn checkout(
     caller: Caller,
     orders: web::Data<Orders>,
+    till: web::Data<dyn Till>,
     settings: web::Data<CheckoutSettings>,
     Json(body): Json<CheckoutRequest>,
 ) -> Result<HttpResponse, Problem> {
     let which = body.which(&caller)?;
-    if body.payment.is_some() {
-        return Err(provider_disabled());
-    }
-    if settings.customers_must_pay_here && !caller.acts_for_all() {
+    if body.payment.is_none() && settings.customers_must_pay_here && !caller.acts_for_all() {
         return Err(payment_required());
     }
-    let placed = orders
-        .checkout(Checkout {
-            which,
-            viewer: body.user_id.or_else(|| caller.sees().cloned()),
-            total: body.total_amount,
-            may_set_total: caller.acts_for_all(),
-            email: email(body.email)?,
-            own_email: if caller.acts_for_all() { None } else { caller.email.clone() },
-            actor: caller.actor(),
-        })
-        .await?;
+    let checkout = Checkout {
+        which,
+        viewer: body.user_id.or_else(|| caller.sees().cloned()),
+        total: body.total_amount,
+        may_set_total: caller.acts_for_all(),
+        email: email(body.email)?,
+        own_email: if caller.acts_for_all() { None } else { caller.email.clone() },
+        actor: caller.actor(),
+    };
+    let placed = match body.payment {
+        None => orders.checkout(checkout).await?,
+        Some(Object(payment)) => till.pay_hold(checkout, payment.into()).await?,
+    };
+    answer(&**till, placed).await
+}
+
+/// The order with its payment: 201 if it was made now.
+async fn answer(till: &dyn Till, placed: Placed) -> Result<HttpResponse, Problem> {
     let location = format!("/api/orders/{}", placed.order.id);
     let mut response = if placed.created { HttpResponse::Created() } else { HttpResponse::Ok() };
-    Ok(response.insert_header((LOCATION, location)).json(OrderResponse::from(placed.order)))
+    // An order made now has its payment with it, or none.
+    let orders =
+        if placed.created { vec![placed.order] } else { paid(till, vec![placed.order]).await? };
+    let body = orders.into_iter().next().map(OrderResponse::from);
+    Ok(response.insert_header((LOCATION, location)).json(body))
+}
+
+/// The orders with their payments.
+async fn paid(till: &dyn Till, mut orders: Vec<Order>) -> Result<Vec<Order>, Problem> {
+    let ids: Vec<OrderId> = orders.iter().map(|order| order.id).collect();
+    for payment in till.payments_of(&ids).await? {
+        if let Some(order) = orders.iter_mut().find(|order| order.id == payment.order_id) {
+            order.payment = Some(Box::new(payment));
+        }
+    }
+    Ok(orders)
+}
+
+async fn one(till: &dyn Till, order: Order) -> Result<HttpResponse, Problem> {
+    let body = paid(till, vec![order]).await?.into_iter().next().map(OrderResponse::from);
+    Ok(HttpResponse::Ok().json(body))
 }
 
 /// One order.
@@ -237,10 +285,11 @@ async fn checkout(
 async fn read(
     caller: Caller,
     orders: web::Data<Orders>,
+    till: web::Data<dyn Till>,
     PathOf(id): PathOf<OrderId>,
 ) -> Result<HttpResponse, Problem> {
     let order = orders.get(id, &viewer(&caller)).await?.ok_or_else(Problem::not_found)?;
-    Ok(HttpResponse::Ok().json(OrderResponse::from(order)))
+    one(&**till, order).await
 }
 
 fn viewer(caller: &Caller) -> Viewer {
@@ -281,11 +330,12 @@ impl From<PlaceError> for Problem {
     request_body = Option<PlaceRequest>,
     responses((status = 201, description = "The order", body = OrderResponse), (status = 200, description = "The order that this request made before", body = OrderResponse)),
     security(("token" = [])),
-    extensions(("x-codes" = json!(["forbidden", "payment_required", "provider_disabled", "cart_empty", "cart_changed", "unknown_product", "insufficient_stock", "already_held", "buyer_limit", "sale_not_open", "sale_closed", "sale_paused", "payment_in_progress", "price_missing", "mixed_currency", "hold_churn"]))),
+    extensions(("x-codes" = json!(["forbidden", "payment_required", "provider_disabled", "cart_empty", "cart_changed", "unknown_product", "insufficient_stock", "already_held", "buyer_limit", "sale_not_open", "sale_closed", "sale_paused", "payment_in_progress", "price_missing", "mixed_currency", "not_payable", "hold_churn", "payment_refused", "provider_unavailable"]))),
 )]
 async fn place(
     caller: Caller,
     orders: web::Data<Orders>,
+    till: web::Data<dyn Till>,
     settings: web::Data<CheckoutSettings>,
     MaybeJson(body): MaybeJson<PlaceRequest>,
 ) -> Result<HttpResponse, Problem> {
@@ -293,18 +343,17 @@ async fn place(
         return Err(Problem::forbidden());
     }
     let body = body.unwrap_or_default();
-    if body.payment.is_some() {
-        return Err(provider_disabled());
-    }
-    if settings.customers_must_pay_here {
+    if body.payment.is_none() && settings.customers_must_pay_here {
         return Err(payment_required());
     }
     let actor = caller.actor();
     let email = email(body.email)?.or(caller.email);
-    let placed = orders.place(Place { user: caller.sub, email, actor }).await?;
-    let location = format!("/api/orders/{}", placed.order.id);
-    let mut response = if placed.created { HttpResponse::Created() } else { HttpResponse::Ok() };
-    Ok(response.insert_header((LOCATION, location)).json(OrderResponse::from(placed.order)))
+    let place = Place { user: caller.sub, email, actor };
+    let placed = match body.payment {
+        None => orders.place(place).await?,
+        Some(Object(payment)) => till.pay_cart(place, payment.into()).await?,
+    };
+    answer(&**till, placed).await
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -337,6 +386,7 @@ struct ListQuery {
 async fn list(
     caller: Caller,
     orders: web::Data<Orders>,
+    till: web::Data<dyn Till>,
     Query(query): Query<ListQuery>,
 ) -> Result<HttpResponse, Problem> {
     const STATUSES: [&str; 5] = ["pending_payment", "paid", "fulfilled", "cancelled", "refunded"];
@@ -353,7 +403,8 @@ async fn list(
     };
     let found = orders.list(&viewer, query.status.as_deref(), query.cursor, limit).await?;
     let page = Page::cut(found, limit as usize, |last| last.id.to_string());
-    let items: Vec<OrderResponse> = page.items.into_iter().map(Into::into).collect();
+    let items = paid(&**till, page.items).await?;
+    let items: Vec<OrderResponse> = items.into_iter().map(Into::into).collect();
     Ok(HttpResponse::Ok().json(Page { items, next_cursor: page.next_cursor }))
 }
 
@@ -371,7 +422,8 @@ fn wrong_state(status: &str) -> Problem {
     Problem::conflict(code, detail)
 }
 
-/// Cancel an order that is not paid.
+/// Cancel an order that is not paid. A payment that is under way is ended at its provider first; if it turns out to be
+/// paid, so is the order.
 #[utoipa::path(
     post,
     path = "/api/orders/{id}/cancel",
@@ -381,18 +433,24 @@ fn wrong_state(status: &str) -> Problem {
     request_body = Option<Nothing>,
     responses((status = 200, description = "The order", body = OrderResponse)),
     security(("token" = [])),
-    extensions(("x-codes" = json!(["not_found", "order_paid", "order_refunded", "payment_in_progress"]))),
+    extensions(("x-codes" = json!(["not_found", "order_paid", "order_refunded", "payment_in_progress", "provider_unavailable"]))),
 )]
 async fn cancel(
     caller: Caller,
     orders: web::Data<Orders>,
+    till: web::Data<dyn Till>,
     PathOf(id): PathOf<OrderId>,
     MaybeJson(_): MaybeJson<Nothing>,
 ) -> Result<HttpResponse, Problem> {
+    let actor = caller.actor();
     let buyer = if caller.acts_for_all() { Viewer::All } else { Viewer::Buyer(caller.sub) };
-    let order = orders.get(id, &buyer).await?.ok_or_else(Problem::not_found)?;
+    let mut order = orders.get(id, &buyer).await?.ok_or_else(Problem::not_found)?;
+    if order.status == "pending_payment" {
+        till.give_up(id, actor).await?;
+        order = orders.get(id, &buyer).await?.ok_or_else(Problem::not_found)?;
+    }
     match order.status.as_str() {
-        "cancelled" => Ok(HttpResponse::Ok().json(OrderResponse::from(order))),
+        "cancelled" => one(&**till, order).await,
         status => Err(wrong_state(status)),
     }
 }
@@ -412,6 +470,7 @@ async fn cancel(
 async fn fulfil(
     caller: Caller,
     orders: web::Data<Orders>,
+    till: web::Data<dyn Till>,
     PathOf(id): PathOf<OrderId>,
     MaybeJson(_): MaybeJson<Nothing>,
 ) -> Result<HttpResponse, Problem> {
@@ -421,7 +480,9 @@ async fn fulfil(
     let fulfilled = orders.fulfil(id, &viewer(&caller), &caller.actor()).await?;
     let order = fulfilled.ok_or_else(Problem::not_found)?;
     match order.status.as_str() {
-        "fulfilled" => Ok(HttpResponse::Ok().json(OrderResponse::from(order))),
+        "fulfilled" => one(&**till, order).await,
+        // It is being refunded.
+        "paid" => Err(wrong_state("pending_payment")),
         status => Err(wrong_state(status)),
     }
 }
@@ -433,7 +494,7 @@ struct RefundRequest {
     restock: Option<bool>,
 }
 
-/// Refund an order: its units come back, and the buyer may buy as many again.
+/// Refund an order: what was paid here goes back, then its units come back, and the buyer may buy as many again.
 #[utoipa::path(
     post,
     path = "/api/orders/{id}/refund",
@@ -443,11 +504,12 @@ struct RefundRequest {
     request_body = Option<RefundRequest>,
     responses((status = 200, description = "The order, after stock and cap have changed", body = OrderResponse)),
     security(("token" = [])),
-    extensions(("x-codes" = json!(["forbidden", "not_found", "order_cancelled", "payment_in_progress"]))),
+    extensions(("x-codes" = json!(["forbidden", "not_found", "order_cancelled", "payment_in_progress", "refund_refused", "provider_unavailable"]))),
 )]
 async fn refund(
     caller: Caller,
     orders: web::Data<Orders>,
+    till: web::Data<dyn Till>,
     PathOf(id): PathOf<OrderId>,
     MaybeJson(body): MaybeJson<RefundRequest>,
 ) -> Result<HttpResponse, Problem> {
@@ -458,9 +520,16 @@ async fn refund(
         Some(false) => Units::WrittenOff,
         None | Some(true) => Units::Restocked,
     };
-    let order = orders.refund(id, units, caller.actor()).await?.ok_or_else(Problem::not_found)?;
+    // Where the money was taken here, it goes back before the units do.
+    let here = till.pay_back(id, units, caller.actor()).await?;
+    let order = if here {
+        orders.get(id, &Viewer::All).await?
+    } else {
+        orders.refund(id, units, caller.actor()).await?
+    };
+    let order = order.ok_or_else(Problem::not_found)?;
     match order.status.as_str() {
-        "refunded" => Ok(HttpResponse::Ok().json(OrderResponse::from(order))),
+        "refunded" => one(&**till, order).await,
         status => Err(wrong_state(status)),
     }
 }

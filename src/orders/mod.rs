@@ -1,10 +1,12 @@
 //! Orders: what a confirmed reservation becomes. `checkout.rs` is the saga that gets it there.
 
+mod bill;
 mod checkout;
 mod commit;
 mod http;
 mod place;
 mod store;
+mod till;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,10 +17,12 @@ use crate::platform::{Db, Fault, Tasks};
 use crate::reservations::Reservations;
 use crate::stock::{Movements, Units};
 
+pub use bill::{Bill, Billed};
 pub use checkout::{Checkout, CheckoutError, Placed, Which};
 pub use http::{Operations, routes};
 pub use place::{Place, PlaceError};
 pub use store::STATEMENTS;
+pub use till::{Ask, PayError, Payment, Provider, Till};
 
 /// An order.
 #[derive(Clone, Debug)]
@@ -35,6 +39,8 @@ pub struct Order {
     pub items: Vec<OrderItem>,
     /// What all of it costs.
     pub total: Money,
+    /// How it is paid here; none: the storefront took the money.
+    pub payment: Option<Box<Payment>>,
     /// When it was made.
     pub created_at: Instant,
 }
@@ -125,6 +131,11 @@ impl Orders {
         limit: i64,
     ) -> Result<Vec<Order>, Fault> {
         store::list(&self.db, viewer, status, before, limit).await
+    }
+
+    /// The reservations and the pool behind them, for whoever takes the money.
+    pub fn reservations(&self) -> &Reservations {
+        &self.reservations
     }
 
     /// Marks a paid order as fulfilled. Answers it as it stands then; none where the viewer may not see it.

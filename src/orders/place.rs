@@ -52,6 +52,12 @@ pub enum PlaceError {
     Checkout(#[from] CheckoutError),
 }
 
+impl From<EndError> for PlaceError {
+    fn from(error: EndError) -> Self {
+        Self::Checkout(error.into())
+    }
+}
+
 impl From<Fault> for PlaceError {
     fn from(fault: Fault) -> Self {
         Self::Checkout(fault.into())
@@ -71,7 +77,7 @@ pub(super) struct CartSale {
     pub(super) lines: Vec<(Line, Arc<Offer>)>,
 }
 
-enum Attempt {
+pub(super) enum Attempt {
     Placed(Placed),
     Again,
 }
@@ -102,26 +108,7 @@ impl Orders {
     }
 
     async fn attempt_place(&self, place: &Place, begun: Started) -> Result<Attempt, PlaceError> {
-        let lines = self.carts.lines(&place.user).await?;
-        if lines.is_empty() {
-            return Err(PlaceError::CartEmpty);
-        }
-        refuse_gone(&lines)?;
-        let (lines, total) = self.price(lines).await?;
-        let (standing, missing) = self.holds(&place.user, &lines).await?;
-        drop(self.db.get().await?);
-        let named = self.hold_missing(place, missing).await?;
-        fault_point::reach("before_pin");
-        let mut sale = CartSale {
-            order_id: OrderId::fresh(),
-            user: place.user.clone(),
-            actor: place.actor.clone(),
-            email: place.email.clone(),
-            total,
-            named,
-            pinned: Vec::new(),
-            lines,
-        };
+        let (mut sale, standing) = self.hold_cart(place, |_| Ok(())).await?;
         for _ in 0..ATTEMPTS {
             if let Some(error) = self.pin_all(&mut sale, &standing).await? {
                 return error;
@@ -138,6 +125,36 @@ impl Orders {
         }
         self.reservations.abandon(&sale.pinned, "order_failed").await?;
         Err(Fault::unavailable("ordering against rebuilds", Outcome::None).into())
+    }
+
+    /// Prices the cart and holds what is missing of it. `payable` may refuse its total before anything is held.
+    pub(super) async fn hold_cart(
+        &self,
+        place: &Place,
+        payable: impl Fn(Money) -> Result<(), CheckoutError>,
+    ) -> Result<(CartSale, Vec<(ReservationId, Quantity)>), PlaceError> {
+        let lines = self.carts.lines(&place.user).await?;
+        if lines.is_empty() {
+            return Err(PlaceError::CartEmpty);
+        }
+        refuse_gone(&lines)?;
+        let (lines, total) = self.price(lines).await?;
+        payable(total)?;
+        let (standing, missing) = self.holds(&place.user, &lines).await?;
+        drop(self.db.get().await?);
+        let named = self.hold_missing(place, missing).await?;
+        fault_point::reach("before_pin");
+        let sale = CartSale {
+            order_id: OrderId::fresh(),
+            user: place.user.clone(),
+            actor: place.actor.clone(),
+            email: place.email.clone(),
+            total,
+            named,
+            pinned: Vec::new(),
+            lines,
+        };
+        Ok((sale, standing))
     }
 
     /// The lines at the prices of right now.
@@ -214,7 +231,7 @@ impl Orders {
     }
 
     /// Pins the order's own reservation, then those that stood before. Something else than pins: how the attempt ends.
-    async fn pin_all(
+    pub(super) async fn pin_all(
         &self,
         sale: &mut CartSale,
         standing: &[(ReservationId, Quantity)],
@@ -318,7 +335,7 @@ fn refuse_gone(lines: &[Line]) -> Result<(), ReserveError> {
 }
 
 impl CartSale {
-    fn names(&self) -> Vec<Arc<Name>> {
+    pub(super) fn names(&self) -> Vec<Arc<Name>> {
         self.pinned.iter().flat_map(|pin| &pin.lines).map(|line| line.name.clone()).collect()
     }
 
@@ -338,6 +355,7 @@ impl CartSale {
             user_id: self.user.to_string(),
             reservation_id: self.named,
             status: "paid".to_owned(),
+            payment: None,
             items,
             total: self.total,
             created_at: decision.created_at,

@@ -42,6 +42,7 @@ select reservation_id, outcome, reason, user_id, order_id, product_ids, quantiti
 const FULFIL: &str = "-- orders.fulfil
 with fulfilled as (
     update orders set status = 'fulfilled', changed_by = $2, updated_at = now() where order_id = $1 and status = 'paid'
+       and refunding_at is null
     returning order_id, reservation_id, user_id
 )
 insert into outbox (topic, reservation_id, payload)
@@ -225,6 +226,7 @@ fn orders(rows: &[Row]) -> Result<Vec<Order>, Fault> {
                 user_id: row.get("user_id"),
                 reservation_id: row.get("reservation_id"),
                 status: row.get("status"),
+                payment: None,
                 items: vec![item],
                 total: Money::new(row.get("total_minor"), currency),
                 created_at: row.get("created_at"),

@@ -2,10 +2,22 @@
 //! answer it. What a payment means for a hold is decided elsewhere, by one row of Postgres.
 
 mod bkash;
+mod callback;
+mod deadline;
 pub mod gateway;
+mod handle;
+mod http;
+mod journal_store;
+mod late;
+mod open;
+mod paid;
 mod redact;
+mod refund;
+mod row_store;
+mod store;
 mod stripe;
 mod transport;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -16,6 +28,11 @@ use crate::platform::redis::Via;
 
 pub use bkash::Bkash;
 pub use gateway::{Gateway, ProviderName};
+use handle::Paid;
+pub use handle::{Parts, Payments};
+pub use http::{Operations, routes};
+pub use journal_store::STATEMENTS as JOURNAL_STATEMENTS;
+pub use store::STATEMENTS;
 pub use stripe::{Event, News, Stripe, WebhookError};
 
 /// The providers that are on.

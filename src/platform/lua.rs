@@ -97,6 +97,8 @@ scripts! {
     IDEMPOTENCY = "idempotency";
     /// Counts requests.
     LIMIT = "limit";
+    /// Pins units for money that came late.
+    LATE = "late";
     /// Takes a hold out of the clock's reach.
     PIN = "pin";
     /// Reads records.

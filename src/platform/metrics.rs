@@ -40,6 +40,12 @@ pub const ENDS: &str = "holdfast_ends_total";
 pub const EVENTS_DROPPED: &str = "holdfast_expiry_events_dropped_total";
 /// Requests that were refused for coming too often, by `policy`.
 pub const RATE_LIMITED: &str = "holdfast_rate_limited_total";
+/// Payments that came to an end, by `provider` and `end`.
+pub const PAYMENTS: &str = "holdfast_payments_total";
+/// Payments that a person must look at, by `why`.
+pub const PAYMENT_REVIEWS: &str = "holdfast_payment_reviews_total";
+/// Money that came after its hold had ended, by `end` (taken, returned).
+pub const LATE_PAYMENTS: &str = "holdfast_late_payments_total";
 /// Duration of a call of a payment provider, seconds, by `provider`, `call` and `outcome`.
 pub const PROVIDER_CALL_SECONDS: &str = "holdfast_provider_call_seconds";
 /// Open streams of stock events.
@@ -107,6 +113,9 @@ fn describe() {
     describe_counter!(HOLDS, "holds that were made");
     describe_counter!(REFUSALS, "refusals to reserve");
     describe_counter!(ENDS, "reservations that ended");
+    describe_counter!(PAYMENTS, "payments that came to an end");
+    describe_counter!(PAYMENT_REVIEWS, "payments that a person must look at");
+    describe_counter!(LATE_PAYMENTS, "money that came after its hold had ended");
     describe_counter!(EVENTS_DROPPED, "expiry events that led to no sweep");
 }
 

@@ -16,7 +16,9 @@ use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{NoTls, Row};
 
 use crate::config::DatabaseSettings;
-use crate::kernel::{Clock, Instant, OrderId, ProductId, Quantity, ReservationId, Sku, UserId};
+use crate::kernel::{
+    Clock, Instant, OrderId, PaymentId, ProductId, Quantity, ReservationId, Sku, UserId,
+};
 use crate::platform::metrics::STATEMENT_SECONDS;
 use crate::platform::{Fault, Outcome};
 
@@ -346,5 +348,6 @@ sql_value! {
     Quantity as i64: Quantity::get, Quantity::try_from;
     ReservationId as uuid::Uuid: ReservationId::uuid, |uuid| Ok(uuid.into());
     OrderId as uuid::Uuid: OrderId::uuid, |uuid| Ok(uuid.into());
+    PaymentId as uuid::Uuid: PaymentId::uuid, |uuid| Ok(uuid.into());
     Instant as jiff::Timestamp: Instant::timestamp, |timestamp| Ok(timestamp.into());
 }

@@ -166,6 +166,7 @@ impl Reservations {
         let decision =
             self.fence(&[(pinned.id, pinned.user.clone())], "line_gone", "service").await?.pop();
         let decision = decision.ok_or_else(|| Fault::internal("fencing a reservation"))?;
+        // `settle` leaves a payment under way alone.
         let names: Vec<Arc<Name>> = pinned.lines.iter().map(|line| line.name.clone()).collect();
         self.settle(&decision, &names).await;
         Ok(match decision.outcome {
@@ -222,13 +223,17 @@ impl Reservations {
         Ok(names)
     }
 
-    /// Applies a decision to the lines of these products. What fails here, recovery does.
-    pub async fn settle(&self, decision: &Decision, names: &[Arc<Name>]) {
+    /// Applies a decision to the lines of these products; a payment under way is no decision yet. What fails here,
+    /// recovery does: then false.
+    pub async fn settle(&self, decision: &Decision, names: &[Arc<Name>]) -> bool {
+        let mut whole = true;
         for name in names {
             if let Err(fault) = self.settle_line(decision, name).await {
                 tracing::warn!(error = fault.chain(), reservation.id = %decision.id, "a line was left to recovery");
+                whole = false;
             }
         }
+        whole
     }
 
     /// Applies a decision to one line.
@@ -237,6 +242,9 @@ impl Reservations {
         decision: &Decision,
         name: &Arc<Name>,
     ) -> Result<Settled, Fault> {
+        if decision.outcome == Outcome::Pending {
+            return Ok(Settled::Nothing);
+        }
         if decision.outcome == Outcome::Out {
             // Released by itself, it could be held again before its stock is gone.
             self.apply_from(&self.shared.db, name, Some(decision.id)).await?;

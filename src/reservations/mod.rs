@@ -15,6 +15,7 @@ mod expiry;
 mod extend;
 mod http;
 mod keys;
+mod late;
 mod ledger;
 mod movements;
 mod news;

@@ -252,7 +252,8 @@ impl Reservations {
     }
 }
 
-/// A line of a reservation that was refused as a whole, or units that their owner takes out: nobody was ever told of it.
+/// A line of a reservation that was refused as a whole, units that their owner takes out, or that late money asked for:
+/// nobody was ever told of it.
 pub(super) fn undone(record: &Record) -> bool {
-    record.taken_out || record.end.as_ref().is_some_and(|end| end.reason == "undone")
+    record.hidden || record.end.as_ref().is_some_and(|end| end.reason == "undone")
 }

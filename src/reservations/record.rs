@@ -45,8 +45,8 @@ pub(super) struct Record {
     pub(super) extensions: u32,
     pub(super) lines: Lines,
     pub(super) user: UserId,
-    /// Units that their owner takes out: nobody's reservation.
-    pub(super) taken_out: bool,
+    /// Units that their owner takes out, or that late money asked for: nobody's reservation.
+    pub(super) hidden: bool,
     pub(super) end: Option<End>,
 }
 
@@ -115,7 +115,7 @@ fn parse(packed: &str) -> Option<Record> {
         extensions: extensions.parse().ok()?,
         lines: parse_lines(lines)?,
         user: user.parse().ok()?,
-        taken_out: *kind == "o",
+        hidden: *kind != "n",
         end,
     })
 }

@@ -1,11 +1,15 @@
 //! Pins in doubt: a confirm that crashed, hangs, or lost its answer. A pin ends only by a decision, so recovery makes
 //! sure there is one (the fence) and applies it. A confirm that wakes up later meets that row and gives up.
 
+use std::sync::Arc;
+
+use crate::catalogue::Name;
+use crate::kernel::{ReservationId, UserId};
 use crate::platform::Fault;
 use crate::platform::fault::Kind;
-use crate::reservations::Reservations;
 use crate::reservations::confirm::Outcome;
 use crate::reservations::watch::Watched;
+use crate::reservations::{Decision, Reservations, store};
 
 /// Pins handled in one go.
 const BATCH: u32 = 64;
@@ -46,8 +50,9 @@ impl Reservations {
             if pins.is_empty() {
                 return Ok(());
             }
-            for decision in self.fence_in_background(&pins).await? {
-                // A payment under way keeps its pin.
+            let decisions = self.fence_in_background(&pins).await?;
+            self.leave_payments(name, &decisions, grace_ms).await?;
+            for decision in decisions {
                 if decision.outcome == Outcome::Pending {
                     continue;
                 }
@@ -60,10 +65,27 @@ impl Reservations {
         }
     }
 
+    /// A payment under way keeps its pin, and nobody looks at it again before the payment's deadline.
+    async fn leave_payments(
+        &self,
+        name: &Arc<Name>,
+        decisions: &[Decision],
+        grace_ms: i64,
+    ) -> Result<(), Fault> {
+        let pending = decisions.iter().filter(|decision| decision.outcome == Outcome::Pending);
+        let pending: Vec<ReservationId> = pending.map(|decision| decision.id).collect();
+        if pending.is_empty() {
+            return Ok(());
+        }
+        let until = store::pending_until(&self.shared.background_db, &pending).await?;
+        let until: Vec<_> = until.into_iter().map(|(id, at)| (id, at.as_ms() - grace_ms)).collect();
+        if until.is_empty() { Ok(()) } else { self.ledger.leave_until(&name.sku, &until).await }
+    }
+
     async fn fence_in_background(
         &self,
-        pins: &[(crate::kernel::ReservationId, crate::kernel::UserId)],
-    ) -> Result<Vec<crate::reservations::Decision>, Fault> {
-        super::store::fence(&self.shared.background_db, pins, "in_doubt", "recovery").await
+        pins: &[(ReservationId, UserId)],
+    ) -> Result<Vec<Decision>, Fault> {
+        store::fence(&self.shared.background_db, pins, "in_doubt", "recovery").await
     }
 }

@@ -23,6 +23,10 @@ const FENCE: &str = "-- reservation_decisions.fence
 select reservation_id, outcome, reason, user_id, order_id, product_ids, quantities, tokens, created_at
   from fence($1, $2, $3, $4)";
 
+const PENDING_UNTIL: &str = "-- reservation_decisions.pending_until
+select reservation_id, pending_until from reservation_decisions
+ where reservation_id = any ($1) and outcome = 'PENDING' and pending_until is not null";
+
 // The lines of a reservation that has ended: of its decision if it was sold, of the history otherwise.
 const ENDED: &str = "-- reservation_history.ended
 select d.reservation_id, d.user_id, 'confirmed' as status, null as reason, d.order_id, line.product_id, p.sku,
@@ -128,6 +132,7 @@ pub const STATEMENTS: &[&str] = &[
     FIND_DECISION,
     DECIDED,
     FENCE,
+    PENDING_UNTIL,
     ENDED,
     LAST_ENDED,
     HISTORY,
@@ -200,6 +205,15 @@ pub(super) async fn decided(
         .iter()
         .map(|row| (row.get("reservation_id"), row.get::<_, &str>("outcome") == "CONFIRMED"))
         .collect())
+}
+
+/// Until when those of these that are under payment may be paid.
+pub(super) async fn pending_until(
+    db: &Db,
+    ids: &[ReservationId],
+) -> Result<Vec<(ReservationId, Instant)>, Fault> {
+    let rows = db.read(PENDING_UNTIL, &[&ids]).await?;
+    Ok(rows.iter().map(|row| (row.get("reservation_id"), row.get("pending_until"))).collect())
 }
 
 /// A reservation that has ended, from what Postgres keeps.

@@ -40,7 +40,14 @@ pub async fn examine(stores: &Stores) -> Result<(), String> {
                coalesce((select sum(line.quantity)::bigint from reservation_decisions d,
                    unnest(d.product_ids, d.quantities) as line(product_id, quantity)
                    where d.outcome = 'CONFIRMED' and line.product_id = p.product_id), 0) as decided,
-               coalesce((select sum(i.quantity)::bigint from order_items i where i.product_id = p.product_id), 0) as ordered,
+               coalesce((select sum(i.quantity)::bigint from order_items i join orders o using (order_id)
+                   where i.product_id = p.product_id and o.status in ('paid', 'fulfilled', 'refunded')), 0) as ordered,
+               coalesce((select sum(line.quantity)::bigint from reservation_decisions d,
+                   unnest(d.product_ids, d.quantities) as line(product_id, quantity)
+                   where d.outcome = 'PENDING' and line.product_id = p.product_id), 0) as awaited,
+               (select count(*) from reservation_decisions d
+                   where d.outcome = 'PENDING' and d.product_ids @> array[p.product_id]) as paying,
+               coalesce((select sum(u.pending)::bigint from user_sku u where u.product_id = p.product_id), 0) as promised,
                coalesce((select sum(u.bought)::bigint from user_sku u where u.product_id = p.product_id), 0) as bought,
                coalesce((select sum(u.returned)::bigint from user_sku u where u.product_id = p.product_id), 0) as given_back,
                moved.on_hand, moved.sales, moved.returns, moved.wrong_balances,
@@ -65,9 +72,11 @@ pub async fn examine(stores: &Stores) -> Result<(), String> {
                 Err(format!("{sku}: {what}: {left} is not {right}"))
             }
         };
-        if sold > stocked {
+        if sold + of("pending") > stocked {
             return Err(format!("{sku}: INV1: sold {sold} of {stocked}"));
         }
+        same("units under payment and decisions", of("pending"), of("awaited"))?;
+        same("units under payment and their buyers", of("pending"), of("promised"))?;
         same("INV1: decisions and sold", of("decided"), sold)?;
         same("INV14: orders and sold", of("ordered"), sold)?;
         same("bought by buyers and sold", of("bought"), sold)?;
@@ -86,7 +95,7 @@ pub async fn examine(stores: &Stores) -> Result<(), String> {
         found.check(&sku)?;
         let number = |field: &str| found.stock[field].parse::<i64>().unwrap();
         same("the epochs", number("epoch"), of("epoch"))?;
-        same("INV9: pins that nobody resolved", found.pins.len() as i64, of("pending").min(1))?;
+        same("INV9: pins that nobody resolved", found.pins.len() as i64, of("paying"))?;
         same("INV9: sold in both stores", number("sold"), sold)?;
         same("INV9: available units", number("avail"), stocked - sold - number("held"))?;
         same("the stock in both stores", number("stocked"), stocked)?;
@@ -106,14 +115,47 @@ pub async fn examine(stores: &Stores) -> Result<(), String> {
     }
     let outbox = "
         select (select count(*) from outbox_seen where topic = 'order.paid') as told,
-               (select count(*) from orders) as orders,
+               (select count(*) from orders where status in ('paid', 'fulfilled', 'refunded')) as orders,
                (select count(distinct order_id) from reservation_decisions where outcome = 'CONFIRMED') as confirmed";
     let row = postgres.query_one(outbox, &[]).await.unwrap();
     let counts: [i64; 3] = [row.get("told"), row.get("orders"), row.get("confirmed")];
     if counts[0] != counts[1] || counts[1] != counts[2] {
         return Err(format!("INV14: news, orders, decisions: {counts:?}"));
     }
-    Ok(())
+    examine_payments(&postgres).await
+}
+
+/// Of each payment one thing is true: it is open and its hold stands, it is sold, its money went back, or it ended and
+/// its units with it. None waits for anybody but a person.
+async fn examine_payments(postgres: &tokio_postgres::Client) -> Result<(), String> {
+    let wrong = "
+        select p.payment_id::text, p.status, o.status, own.outcomes, late.outcome
+          from payments p join orders o using (order_id)
+          cross join lateral (select coalesce(array_agg(distinct d.outcome), '{}') as outcomes
+                                from reservation_decisions d where d.payment_id = p.payment_id) own
+          left join reservation_decisions late on late.reservation_id = p.late_reservation_id
+         where not case
+             when p.status in ('initiated', 'pending', 'review') and own.outcomes = '{PENDING}'
+                 then o.status = 'pending_payment' and late.outcome is null
+             when p.status = 'paid' then o.status in ('paid', 'fulfilled')
+                 and (own.outcomes = '{CONFIRMED}') <> (late.outcome is not distinct from 'CONFIRMED')
+             when p.status = 'refunded' and p.refund_restock is not null then o.status = 'refunded'
+             when p.status in ('refunded', 'review') then own.outcomes <@ '{ABORTED}'
+                 and late.outcome is distinct from 'CONFIRMED'
+             when p.status in ('failed', 'cancelled', 'expired')
+                 then own.outcomes <@ '{ABORTED}' and late.outcome is null
+             else false end";
+    match postgres.query(wrong, &[]).await.unwrap().first() {
+        None => Ok(()),
+        Some(row) => {
+            let text = |at: usize| row.get::<_, Option<String>>(at).unwrap_or_default();
+            let outcomes: Vec<String> = row.get(3);
+            let (id, status, order, late) = (text(0), text(1), text(2), text(4));
+            Err(format!(
+                "payment {id} is {status}, its order {order}, decided {outcomes:?}, late {late:?}"
+            ))
+        }
+    }
 }
 
 async fn read(redis: &mut MultiplexedConnection, prefix: &str, sku: &str) -> Sku {

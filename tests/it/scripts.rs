@@ -12,7 +12,7 @@ use crate::scripts_scenarios::scenarios;
 
 const READERS: [&str; 4] = ["audit", "ended", "find", "read"];
 /// These take memory, so a full Redis refuses them.
-const TAKERS: [&str; 4] = ["arm", "extend", "grab", "reserve"];
+const TAKERS: [&str; 5] = ["arm", "extend", "grab", "late", "reserve"];
 /// These may have more than sixty lines, and say why.
 const LONG: [&str; 2] = ["rebuild", "reserve"];
 

@@ -40,6 +40,12 @@ pub enum Op {
         token: char,
         qty: i64,
     },
+    Late {
+        rid: &'static str,
+        user: &'static str,
+        token: char,
+        qty: i64,
+    },
     /// The stock after a movement; its version is relative to what stands.
     ApplyStock {
         stocked: i64,
@@ -108,6 +114,7 @@ impl Op {
             Self::Heard(op) => return op.script(),
             Self::Batch(ops) => return ops.first()?.script(),
             Self::Grab { .. } => "grab",
+            Self::Late { .. } => "late",
             Self::ApplyStock { .. } => "apply_stock",
             Self::Cancel { .. } => "cancel",
             Self::Extend { .. } => "extend",
@@ -450,6 +457,7 @@ impl Model {
                 self.settle(rid, *confirmed, &secret(rid, *token), *qty)
             }
             Op::Grab { rid, token, qty } => self.grab(rid, &secret(rid, *token), *qty),
+            Op::Late { rid, user, token, qty } => self.late(rid, user, &secret(rid, *token), *qty),
             Op::ApplyStock { stocked, returned, ver, taken, backs } => {
                 if *ver > 0 {
                     (self.stocked, self.returned) = (*stocked, *returned);
@@ -725,6 +733,30 @@ impl Model {
         self.plant(rid, 'o', "-", qty);
         self.records.get_mut(rid).unwrap().token = token.to_owned();
         format!("{{0 {token} {} {qty}}}", self.epoch)
+    }
+
+    fn late(&mut self, rid: &str, user: &str, token: &str, qty: i64) -> String {
+        if let Some(r) = self.records.get(rid) {
+            let Record { state, token, qty, cap, .. } = r;
+            let joined = format!("{{0 {token} {} {qty} {cap}}}", self.epoch);
+            return if *state == 'P' { joined } else { "{1}".to_owned() };
+        }
+        if self.avail() < qty {
+            self.reap(500);
+        }
+        let (live, buyer) = (self.live_units(user), self.buyer(user));
+        let bought = buyer.bought - buyer.back;
+        if self.cap > 0 && live + bought + qty > self.cap {
+            return format!("{{3 {} {live} {bought}}}", self.cap);
+        }
+        if self.avail() < qty {
+            return format!("{{2 {}}}", self.avail().max(0));
+        }
+        self.plant(rid, 'l', user, qty);
+        let cap = self.cap;
+        let record = self.records.get_mut(rid).unwrap();
+        (record.token, record.cap) = (token.to_owned(), cap);
+        format!("{{0 {token} {} {qty} {cap}}}", self.epoch)
     }
 
     fn cancel(&mut self, rid: &str, user: &str, interval: i64) -> String {

@@ -156,6 +156,9 @@ fn perform_for(bench: &mut Bench, model: &Model, op: &Op, heard: bool) -> Result
             bench.call(op.script().unwrap(), &keys, &arguments)
         }
         Op::Grab { rid, token, qty } => call!("grab", [], rid, secret(rid, *token), qty),
+        Op::Late { rid, user, token, qty } => {
+            call!("late", [], rid, secret(rid, *token), user, qty)
+        }
         Op::ApplyStock { stocked, returned, ver, taken, backs } => {
             let stock = [*stocked, *returned, model.ver + ver, taken.len() as i64];
             let backs =
@@ -404,6 +407,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (rid(), user(), 0..3_i64, select(vec![1_000, 900_000_i64]))
             .prop_map(|(rid, user, count, ms)| Op::Extend { rid, user, count, ms }),
         3 => (rid(), token(), 1..4_i64).prop_map(|(rid, token, qty)| Op::Grab { rid, token, qty }),
+        3 => (rid(), user(), token(), 1..4_i64)
+            .prop_map(|(rid, user, token, qty)| Op::Late { rid, user, token, qty }),
         4 => applied,
         3 => (1..4_usize).prop_map(|most| Op::Expire { most }),
         2 => (select(vec![0, 60_000_i64]), 1..4_usize).prop_map(|(grace, most)| Op::ClaimPins { grace, most }),

@@ -62,6 +62,10 @@ fn grab(rid: &'static str, qty: i64) -> Op {
     Op::Grab { rid, token: 'a', qty }
 }
 
+fn belated(rid: &'static str, user: &'static str, qty: i64) -> Op {
+    Op::Late { rid, user, token: 'a', qty }
+}
+
 fn moved(stocked: i64, ver: i64, taken: &[&'static str]) -> Op {
     Op::ApplyStock { stocked, returned: 0, ver, taken: taken.to_vec(), backs: Vec::new() }
 }
@@ -107,6 +111,7 @@ pub fn scenarios() -> Vec<Scenario> {
         changing(),
         stocking(),
         telling(),
+        belating(),
     ]
     .concat()
 }
@@ -1116,6 +1121,82 @@ fn stocking() -> Vec<Scenario> {
                 rebuild(|with| (with.stocked, with.ver) = (4, 2)),
                 moved(4, -1, &["r0"]),
                 grab("r0", 4),
+            ],
+        ),
+    ]
+}
+
+fn belating() -> Vec<Scenario> {
+    let capped = |cap: i64| rebuild(move |with| (with.cap, with.terms) = (cap, 1));
+    vec![
+        (
+            "late money takes what is neither held nor sold, and is sold like any other",
+            vec![
+                hold("r0", "u0", 2),
+                hold("r1", "u1", 1),
+                sell("r1", 1),
+                belated("r2", "u0", 4),
+                belated("r2", "u0", 3),
+                Op::Find { user: "u0" },
+                hold("r3", "u2", 1),
+                sell("r2", 3),
+                Op::Find { user: "u0" },
+                Op::Read(vec!["r0", "r2"]),
+                belated("r2", "u0", 3),
+                Op::Audit,
+                ended(),
+            ],
+        ),
+        (
+            "late money is no reason to leave due holds standing, and joins its own pin",
+            vec![
+                hold_for("r0", "u0", 4, MINUTE),
+                hold("r1", "u1", 2),
+                belated("r2", "u2", 1),
+                Op::Pass(MINUTE),
+                belated("r2", "u2", 4),
+                Op::Late { rid: "r2", user: "u2", token: 'b', qty: 1 },
+                Op::Pass(2 * DEFAULT_TTL),
+                expire(),
+                Op::ClaimPins { grace: MINUTE, most: 9 },
+                abort("r2"),
+                belated("r2", "u2", 4),
+                Op::Audit,
+            ],
+        ),
+        (
+            "late money counts in the cap with what is held and bought, and without what came back",
+            vec![
+                capped(3),
+                hold("r0", "u0", 1),
+                belated("r1", "u0", 3),
+                belated("r1", "u0", 2),
+                hold("r2", "u1", 1),
+                hold("r0", "u0", 2),
+                sell("r1", 2),
+                belated("r3", "u0", 1),
+                cancel("r0", "u0"),
+                belated("r3", "u0", 2),
+                given_back(1, &[("u0", 1)]),
+                belated("r3", "u0", 2),
+                Op::Audit,
+            ],
+        ),
+        (
+            "a debt of stock leaves nothing to late money, and a rebuild keeps its pins",
+            vec![
+                capped(0),
+                hold("r0", "u0", 4),
+                moved(2, 1, &[]),
+                belated("r1", "u1", 1),
+                abort("r0"),
+                moved(6, 0, &[]),
+                belated("r1", "u1", 2),
+                rebuild(|with| (with.stocked, with.ver) = (6, 2)),
+                Op::Audit,
+                Op::Find { user: "u1" },
+                Op::Lose(Loss::Ready),
+                belated("r2", "u1", 1),
             ],
         ),
     ]

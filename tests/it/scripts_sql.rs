@@ -234,6 +234,8 @@ async fn every_statement_of_the_stores_can_be_prepared() {
         holdfast::catalogue::STATEMENTS,
         holdfast::notifications::STATEMENTS,
         holdfast::orders::STATEMENTS,
+        holdfast::payments::STATEMENTS,
+        holdfast::payments::JOURNAL_STATEMENTS,
         holdfast::reservations::STATEMENTS,
         holdfast::stock::STATEMENTS,
         holdfast::suppliers::STATEMENTS,

@@ -45,6 +45,20 @@ pub(crate) enum Kind {
     HeldWithoutLine,
     /// INV11: an order stands for some of its reservations and not for others.
     TornOrder,
+    /// Money came after its units were given away.
+    LateMoney,
+    /// Money went back although an order stands for it.
+    RefundAndOrder,
+    /// Money went back twice.
+    RefundedTwice,
+    /// One payment became two orders.
+    TwoOrders,
+    /// Money that nobody asks about again, or a payment that is open for ever.
+    MoneyStuck,
+    /// A payer whose payment was open is refused for lack of stock.
+    PayerRefused,
+    /// A payment is open, and nothing in Redis keeps its unit.
+    PayerWithoutPin,
 }
 
 /// One thing that is wrong.

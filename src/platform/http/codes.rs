@@ -31,6 +31,11 @@ const fn code(status: u16, code: &'static str, text: &'static str) -> Code {
 
 /// All of them, by status.
 pub const CODES: &[Code] = &[
+    code(
+        400,
+        "invalid_signature",
+        "The event is not signed with the secret of this endpoint, or too old. Nothing of it was kept.",
+    ),
     code(400, "malformed_json", "The body is not JSON, or ended early. Nothing was read from it."),
     code(
         401,
@@ -111,6 +116,16 @@ pub const CODES: &[Code] = &[
     ),
     code(
         409,
+        "payment_refused",
+        "The provider refused the payment: `reason` says why. The hold has ended; reserve again.",
+    ),
+    code(
+        409,
+        "refund_refused",
+        "The provider does not give the money back: `reason` says why. The order stays as it is.",
+    ),
+    code(
+        409,
         "has_live_holds",
         "Somebody holds the product, so it cannot be deleted. Unpublish it, and delete it when the last hold has ended.",
     ),
@@ -164,6 +179,11 @@ pub const CODES: &[Code] = &[
     ),
     code(
         422,
+        "not_payable",
+        "This provider takes no such amount, or not in this currency. Nothing was begun.",
+    ),
+    code(
+        422,
         "price_missing",
         "A product has no price: a storefront sends `total_amount`; a customer cannot buy it alone.",
     ),
@@ -188,6 +208,11 @@ pub const CODES: &[Code] = &[
         503,
         "overloaded",
         "More is asked than fits right now; nothing was begun. Send it again after `Retry-After`.",
+    ),
+    code(
+        503,
+        "provider_unavailable",
+        "The payment provider did not answer. The hold stays; sending it again goes on with the same payment.",
     ),
     code(
         503,

@@ -98,6 +98,15 @@ impl Problem {
         self
     }
 
+    /// Says whether it may have had its effect, as every 5xx does.
+    pub fn outcome(mut self, outcome: Outcome) -> Self {
+        if outcome == Outcome::Unknown {
+            metrics::counter!(crate::platform::metrics::UNKNOWN_OUTCOMES).increment(1);
+        }
+        self.0.outcome = Some(outcome);
+        self
+    }
+
     /// Says when to come again.
     pub fn retry_after(mut self, seconds: u64) -> Self {
         self.0.retry_after = Some(seconds.max(1));

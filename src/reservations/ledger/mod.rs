@@ -23,8 +23,8 @@ use crate::reservations::record::Record;
 pub(super) use news::Told;
 pub use replies::Audit;
 pub(super) use replies::{
-    Answer, Batch, Cancelled, Expired, Extended, Grabbed, Pin, PinnedRecord, Pinning, Reserved,
-    Rules, Settled, Standing, StockState, Trouble, Verdict, Wanted,
+    Answer, Batch, Cancelled, Expired, Extended, Grabbed, Late, Pin, PinnedRecord, Pinning,
+    Reserved, Rules, Settled, Standing, StockState, Trouble, Verdict, Wanted,
 };
 
 /// The scripts, over one way to Redis.
@@ -189,6 +189,47 @@ impl Ledger {
             2 => Grabbed::SoldOut { available: reply.int(1)?, soonest_expiry_ms: reply.int(2)? },
             _ => return Err(unreadable().into()),
         })
+    }
+
+    /// Pins units for money that came late. `token` counts if no pin of this id stands yet.
+    pub(super) async fn late(
+        &self,
+        sku: &Sku,
+        id: ReservationId,
+        token: &str,
+        user: &UserId,
+        quantity: Quantity,
+    ) -> Answer<Late> {
+        let mut cmd = self.call(&lua::LATE, sku, &[]);
+        cmd.arg(id.to_string()).arg(token).arg(user.as_str()).arg(quantity.get());
+        let reply = self.run(&lua::LATE, &cmd).await?;
+        Ok(match reply.status()? {
+            0 => Late::Pinned {
+                token: reply.text(1)?,
+                epoch: reply.int(2)?,
+                quantity: reply.quantity(3)?,
+                cap: reply.int(4)?,
+            },
+            1 => Late::Ended,
+            2 | 3 => Late::Refused,
+            _ => return Err(unreadable().into()),
+        })
+    }
+
+    /// Lets recovery look at these pins again only then. A pin that has ended meanwhile stays away.
+    pub(super) async fn leave_until(
+        &self,
+        sku: &Sku,
+        pins: &[(ReservationId, i64)],
+    ) -> Result<(), Fault> {
+        let mut connection = self.via.connection().await?;
+        let mut cmd = redis::cmd("ZADD");
+        cmd.arg(&self.keys.six(sku)[3]).arg("XX").arg("GT");
+        for (id, at_ms) in pins {
+            cmd.arg(*at_ms).arg(id.to_string());
+        }
+        let left: redis::RedisResult<()> = cmd.query_async(&mut connection).await;
+        left.map_err(|error| self.via.fault("leaving pins of payments", error))
     }
 
     /// Brings the stock as Postgres has it; what Redis knows better stays.

@@ -120,6 +120,14 @@ pub(in crate::reservations) enum Grabbed {
     SoldOut { available: i64, soonest_expiry_ms: i64 },
 }
 
+/// The answer of `late`.
+#[derive(Debug)]
+pub(in crate::reservations) enum Late {
+    Pinned { token: String, epoch: i64, quantity: Quantity, cap: i64 },
+    Ended,
+    Refused,
+}
+
 /// The answer of `cancel`.
 #[derive(Debug)]
 pub(in crate::reservations) enum Cancelled {
