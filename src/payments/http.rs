@@ -181,11 +181,13 @@ async fn stripe_webhook(
 struct CallbackQuery {
     /// The payment, in bKash's words.
     #[serde(rename = "paymentID")]
+    #[param(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9]+$")]
     payment_id: String,
     /// `success`, `failure` or `cancel`: a hint, nothing more.
     #[param(pattern = "^(success|failure|cancel)$")]
     status: String,
     /// What bKash put into the address.
+    #[param(max_length = 1024)]
     signature: Option<String>,
 }
 
@@ -212,10 +214,18 @@ async fn bkash_callback(
             return Err(Problem::invalid_field("status", message));
         }
     };
+    let CallbackQuery { payment_id, signature, .. } = query;
+    let named = (1..=64).contains(&payment_id.len())
+        && payment_id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if !named {
+        return Err(Problem::invalid_field("paymentID", "expected 1 to 64 letters and digits"));
+    }
+    if signature.as_ref().is_some_and(|signature| signature.len() > 1_024) {
+        return Err(Problem::invalid_field("signature", "expected at most 1024 characters"));
+    }
     if !payments.takes(Provider::Bkash) {
         return Err(PayError::ProviderDisabled.into());
     }
-    let CallbackQuery { payment_id, signature, .. } = query;
     let callback = Callback { provider_payment_id: payment_id, said, signature };
     let url = payments.take_callback(callback).await?.ok_or_else(Problem::not_found)?;
     Ok(HttpResponse::SeeOther().insert_header((LOCATION, url)).finish())

@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 
 use crate::app::{Reply, TestApp};
 use crate::permissions::operation;
+use crate::till::Till;
 use crate::world::{UNLIMITED, World};
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
@@ -199,8 +200,9 @@ pub fn caller(app: &TestApp, operation: &str) -> String {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_body_goes_beyond_what_the_document_says() {
-    let app = TestApp::start_with(&UNLIMITED).await;
-    let world = World::new(&app).await;
+    let till = Till::start_with(&UNLIMITED).await;
+    let app = &till.app;
+    let world = World::new(app).await;
     let postgres = app.stores.postgres().await;
     let document = app.anonymous(Method::GET, "/openapi.json").await.expect(200);
     let schemas = Schemas(document.clone());
@@ -208,7 +210,8 @@ async fn no_body_goes_beyond_what_the_document_says() {
     for (path, item) in document["paths"].as_object().unwrap() {
         for method in METHODS.iter().filter(|method| item[**method]["deprecated"] != true) {
             let content = &item[*method]["requestBody"]["content"]["application/json"];
-            if content.is_null() {
+            // What a provider signs is taken as it comes, and its signature is tried elsewhere.
+            if content.is_null() || content["schema"]["type"] == "string" {
                 continue;
             }
             let operation = operation(method, path);
@@ -218,7 +221,7 @@ async fn no_body_goes_beyond_what_the_document_says() {
                 wrong_bodies(&schemas, &content["schema"], &good, &operation)
             {
                 let request = app.request(method.to_uppercase().parse().unwrap(), &path);
-                let request = request.bearer_auth(caller(&app, &operation)).json(&body);
+                let request = request.bearer_auth(caller(app, &operation)).json(&body);
                 let reply = app.send(request).await;
                 wrong.extend(unless_refused(reply, &field, &format!("{operation}: {body:.200}")));
                 tried += 1;
@@ -241,7 +244,8 @@ async fn no_query_goes_beyond_what_the_document_says() {
         let parameters = item["get"]["parameters"].as_array().cloned().unwrap_or_default();
         let parameters = parameters.iter().filter(|one| one["in"] == "query");
         let parameters: Vec<&Value> = parameters.collect();
-        if parameters.is_empty() {
+        // Whoever comes back from a provider names everything at once: tried elsewhere.
+        if parameters.is_empty() || path.ends_with("/callback") {
             continue;
         }
         let operation = operation("get", path);

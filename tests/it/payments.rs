@@ -328,6 +328,16 @@ async fn what_cannot_be_paid_here_is_refused_before_anything_is_pinned() {
     till.anonymous(Method::GET, unknown).await.expect_problem(404, "not_found");
     let odd = "/api/payment/bkash/callback?paymentID=TR0011nobody&status=perhaps";
     till.anonymous(Method::GET, odd).await.expect_problem(422, "invalid_field");
+    let (long, signed) = ("x".repeat(65), "x".repeat(1_025));
+    for (query, field) in [
+        ("paymentID=TR%00&status=success".to_owned(), "paymentID"),
+        (format!("paymentID={long}&status=success"), "paymentID"),
+        (format!("paymentID=TR1&status=success&signature={signed}"), "signature"),
+    ] {
+        let path = format!("/api/payment/bkash/callback?{query}");
+        let refused = till.anonymous(Method::GET, &path).await.expect_problem(422, "invalid_field");
+        assert_eq!(refused["errors"][0]["field"], field);
+    }
     assert_eq!(till.sandbox.count(Call::StripeCreate) + till.sandbox.count(Call::BkashQuery), 0);
 }
 

@@ -9,6 +9,7 @@ use reqwest::Method;
 use serde_json::Value;
 
 use crate::app::{Reply, TestApp};
+use crate::till::Till;
 use crate::world::{UNLIMITED, World};
 
 /// alice is the buyer whose hold, cart and order everything is about, bob another one; maker owns the product and the
@@ -72,6 +73,12 @@ DELETE /api/suppliers/{supplier}              |  401   |   401   |  403  | 403 |
 GET    /api/stock                             |  401   |   401   |  403  | 403 |  200  |  200  |   403   |  200
 GET    /api/stock?product_id={product}        |  401   |   401   |  403  | 403 |  200  |  404  |   403   |  200
 POST   /api/stock                             |  401   |   401   |  403  | 403 |  201  |  404  |   403   |  201
+
+POST   /api/payment/stripe/session            |  401   |   401   |  201  | 404 |  404  |  404  |   201   |  201
+POST   /api/payment/bkash/initiate            |  401   |   401   |  201  | 404 |  404  |  404  |   201   |  201
+POST   /api/payment/stripe/webhook            |  400   |   400   |  400  | 400 |  400  |  400  |   400   |  400
+GET    /api/payment/bkash/callback?paymentID=TR1&status=success | 404 | 404 | 404 | 404 | 404 | 404 | 404 | 404
+GET    /api/payments/{payment}                |  401   |   401   |  200  | 404 |  404  |  404  |   200   |  200
 
 GET    /api/webhook-endpoints                 |  401   |   401   |  403  | 403 |  403  |  403  |   200   |  200
 POST   /api/webhook-endpoints                 |  401   |   401   |  403  | 403 |  403  |  403  |   201   |  201
@@ -161,8 +168,9 @@ fn expect(reply: Reply, status: u16, what: &str) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everybody_may_do_what_the_table_says_and_nothing_else() {
-    let app = TestApp::start_with(&UNLIMITED).await;
-    let world = World::new(&app).await;
+    let till = Till::start_with(&UNLIMITED).await;
+    let app = &till.app;
+    let world = World::new(app).await;
     for row in table() {
         let alias = ALIASES.iter().find(|(_, first)| row.path == format!("/api{first}"));
         let alias = alias.filter(|_| row.method == Method::POST);
@@ -172,7 +180,7 @@ async fn everybody_may_do_what_the_table_says_and_nothing_else() {
                 let operation = operation(row.method.as_str(), row.path);
                 let (path, body) = world.call(&operation, path).await;
                 let what = format!("{caller}: {} {path} {body}", row.method);
-                let reply = call(&app, &row, &path, token(&app, caller), body).await;
+                let reply = call(app, &row, &path, token(app, caller), body).await;
                 expect(reply, *status, &what);
             }
         }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use tokio_postgres::Client;
 
 use crate::app::TestApp;
+use crate::till::{BACK_URL, OK_URL};
 
 /// Limits are tried elsewhere.
 pub const UNLIMITED: [(&str, &str); 6] = [
@@ -63,6 +64,7 @@ impl<'a> World<'a> {
                     "items" => "{line}",
                     "orders" => "{order}",
                     "suppliers" => "{supplier}",
+                    "payments" => "{payment}",
                     "webhook-endpoints" => "{endpoint}",
                     "dead-letters" => "{letter}",
                     "problems" => "{code}",
@@ -117,6 +119,22 @@ impl<'a> World<'a> {
                 let path = "/api/webhook-endpoints";
                 let made = self.app.post(path, &service, body).await.expect(201);
                 vec![("endpoint", made["id"].as_str().unwrap().to_owned())]
+            }
+            "payment" => {
+                let (_, sku) = self.product(true).await;
+                let hold = self.app.held("alice", &sku, 1).await;
+                let body = json!({
+                    "reservation_id": hold, "success_url": OK_URL, "cancel_url": BACK_URL,
+                });
+                let path = "/api/payment/stripe/session";
+                let made = self.app.post(path, &self.app.customer("alice"), body).await.expect(201);
+                vec![("payment", made["id"].as_str().unwrap().to_owned())]
+            }
+            "taka_hold" => {
+                let sku = format!("P-{}", self.next());
+                let more = json!({ "price": "10.00", "currency": "BDT" });
+                self.app.product(&sku, 9, more).await;
+                vec![("taka_hold", self.app.held("alice", &sku, 1).await)]
             }
             "letter" => vec![("letter", self.letter().await)],
             "account" | "refresh" => {
@@ -205,6 +223,12 @@ fn template(operation: &str) -> Value {
         "POST /api/orders/{}/refund" => json!({ "restock": true }),
         "POST /api/suppliers" | "PUT /api/suppliers/{}" => json!({
             "name": "Northern Parts", "email": "parts@example.org", "phone": "+1 555 0100", "address": "1 Road\nTown",
+        }),
+        "POST /api/payment/stripe/session" => json!({
+            "reservation_id": "{hold}", "success_url": OK_URL, "cancel_url": BACK_URL,
+        }),
+        "POST /api/payment/bkash/initiate" => json!({
+            "reservation_id": "{taka_hold}", "success_url": OK_URL, "cancel_url": BACK_URL,
         }),
         "POST /api/webhook-endpoints" => json!({
             "url": "https://shop.example/hooks", "events": ["order.cancelled"], "description": "the shop",
