@@ -1,5 +1,6 @@
 -- Lists that stay quick with a million products: every order, filter and search of the first page reads thousands of
--- entries at most, whatever the texts and whoever owns them.
+-- entries at most, whatever the texts and whoever owns them. With a million products it takes minutes, and they can
+-- neither be read nor sold meanwhile.
 
 -- What a search looks through, in small letters, so that comparing costs little. No name and no search has the mark
 -- between the two, so nothing is found across it.
