@@ -1,5 +1,6 @@
 -- Lists that stay quick with a million products: every order, filter and search of the first page reads thousands of
--- entries at most, whatever the texts and whoever owns them.
+-- entries at most, whatever the texts and whoever owns them. With a million products it takes minutes, and they can
+-- neither be read nor sold meanwhile.
 
 -- What a search looks through, in small letters, so that comparing costs little. No name and no search has the mark
 -- between the two, so nothing is found across it.
@@ -64,9 +65,10 @@ create index products_by_owner_price on products (owner_id, coalesce(price_minor
 create index products_by_owner_category on products (owner_id, category) where deleted_at is null;
 
 -- A page of products. The statements are put together from fixed parts and planned for each call. A null argument asks
--- for nothing. An index in the order of the list gives the page at once where nothing but its scope is asked for. Where
--- products must also match something, that index is walked for a while: what is common is found there. What is not is
--- rare; it is fetched by the index of what is asked for, and sorted.
+-- for nothing; what is low is asked for by its owner only. An index in the order of the list gives the page at once where
+-- nothing but its scope is asked for. Where products must also match something, few that do are fetched by the index of
+-- what is asked for, and sorted. Of many, the first ones are found by walking the index of the order for a while; what
+-- is not found there is fetched all the same.
 create or replace function products_page(
     owner text, every boolean, low boolean, category text, pattern text,
     ordering text, descending boolean, after_key text, after_id bigint, most bigint
@@ -85,10 +87,12 @@ declare
     wanted text := '';
     needed text := '';
     is_low text := '';
-    -- How many entries of the index are walked.
+    exact  text;
+    -- How many matching rows are few, and how many entries of the index are walked.
+    few    bigint := 0;
     walked bigint := most;
     lows   bigint;
-    rare   boolean := false;
+    met    bigint;
     found  bigint[];
 begin
     if after_id is not null then
@@ -100,28 +104,42 @@ begin
     elsif category is not null then
         wanted := ' and p.category = $2';
         needed := ', p.category';
+        few := 40 * most;
         walked := 400 * most;
     end if;
     if pattern is not null then
         wanted := wanted || ' and p.searched like lower($3)';
         needed := needed || ', p.searched';
-        -- What is common among the samples of the statistics is worth a longer walk than fetching all of it.
-        select case when count(*) > 1 then 2000 else 400 end * most into walked
-          from (select unnest(s.histogram_bounds::text::text[]) as sample from pg_stats s
-                 where s.schemaname = current_schema() and s.tablename = 'products' and s.attname = 'searched') kept
-         where sample like lower(pattern);
+        few := 40 * most;
+        walked := 400 * most;
+        -- What is common among the samples of the statistics is worth a longer walk, and not worth counting.
+        if (select count(*) > 1
+              from (select unnest(s.histogram_bounds::text::text[]) as sample from pg_stats s
+                     where s.schemaname = current_schema() and s.tablename = 'products' and s.attname = 'searched') kept
+             where sample like lower(pattern)) then
+            few := 0;
+            walked := 1000 * most;
+        end if;
     end if;
+    exact := format('select p.product_id, %s as sorted from products p where %s%s%s', sorted, within, wanted,
+                    case when every and owner is null then '' else ' and ' || scopes[1] end);
     if low then
-        -- Few are fetched at once; of very many, the next one is never far.
         select count(*) into lows
           from (select from sku_stock s where s.owner_id = owner and s.low limit 20001) counted;
-        rare := lows <= case wanted when '' then 12 else 80 end * most;
+        few := case when lows <= case wanted when '' then 12 else 80 end * most then lows else 0 end;
         walked := 400 * most;
+        exact := exact || ' and p.product_id = any(array(select s.product_id from sku_stock s where s.owner_id = $1 and s.low))';
+        -- Of very many, the next one is never far.
         is_low := case when lows <= 20000
             then ' and (p.product_id in (select s.product_id from sku_stock s where s.owner_id = $1 and s.low)) is true'
             else ' and (exists (select from sku_stock s where s.product_id = p.product_id and s.low)) is true' end;
     end if;
-    if not rare then
+    if few > 0 then
+        execute format('select count(*), (array_agg(product_id order by sorted %1$s, product_id %1$s))[1:$6]'
+                       || ' from (%2$s limit $7 + 1) matching', way, exact)
+            into met, found using owner, category, pattern, after_key, after_id, most, few;
+    end if;
+    if met is null or met > few then
         execute (select format('select array_agg(product_id order by sorted %1$s, product_id %1$s) from'
                                || ' (select p.product_id, p.sorted from (select * from (%2$s) p order by sorted %1$s, product_id %1$s limit %3$s) p'
                                || '   where true%4$s order by p.sorted %1$s, p.product_id %1$s limit $6) page',
@@ -130,16 +148,12 @@ begin
                                    sorted, needed, within, scope, way, walked), ' union all '), walked, wanted || is_low)
                    from unnest(scopes) scope)
             into found using owner, category, pattern, after_key, after_id, most;
-    end if;
-    if rare or (walked > most and coalesce(cardinality(found), 0) < most) then
-        execute format('select array_agg(product_id order by sorted %1$s, product_id %1$s) from'
-                       || ' (select * from (select p.product_id, %2$s as sorted from products p where %3$s%4$s offset 0) p'
-                       || '   order by sorted %1$s, product_id %1$s limit $6) page',
-                       way, sorted, within,
-                       case when every and owner is null then '' else ' and ' || scopes[1] end || wanted
-                       || case when low then ' and p.product_id = any(array(select s.product_id from sku_stock s'
-                                             || ' where s.owner_id = $1 and s.low))' else '' end)
-            into found using owner, category, pattern, after_key, after_id, most;
+        if walked > most and coalesce(cardinality(found), 0) < most then
+            execute format('select array_agg(product_id order by sorted %1$s, product_id %1$s) from'
+                           || ' (select * from (%2$s offset 0) p order by sorted %1$s, product_id %1$s limit $6) page',
+                           way, exact)
+                into found using owner, category, pattern, after_key, after_id, most;
+        end if;
     end if;
     return query
         select p.* from unnest(found) with ordinality page(product_id, rank) join shown_products p using (product_id)

@@ -310,6 +310,13 @@ async fn no_name_breaks_anything() {
             app.send(app.request(Method::POST, "/api/orders").bearer_auth(app.customer("alice")));
         assert_eq!(order.await.expect(201)["items"][0]["name"], trimmed, "{name:?}");
     }
+    // The longest of everything at once still fits into every index.
+    let longest = app.merchant(&"m".repeat(128));
+    let body = json!({
+        "sku": "S".repeat(64), "name": "\u{1f600}".repeat(200), "category": "\u{1f600}".repeat(64),
+        "description": "\u{1f600}".repeat(4_096), "total_stock": 1,
+    });
+    app.post("/api/products", &longest, body).await.expect(201);
     // Four kilobytes are no name, in whatever script, and are not kept by half.
     for letter in ["x", "\u{e9}", "\u{65e5}", "\u{1f600}"] {
         let name = letter.repeat(4_096 / letter.len());
