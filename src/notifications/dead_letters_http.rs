@@ -59,7 +59,7 @@ pub(super) struct PageQuery {
     #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<i64>,
     /// `next_cursor` of the page before.
-    #[param(minimum = 1, maximum = 9223372036854775807i64)]
+    #[param(minimum = 1, maximum = 281474976710655i64)]
     cursor: Option<i64>,
 }
 
@@ -80,7 +80,7 @@ pub(super) async fn list(
     Query(query): Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
     let limit = limit(query.limit)?;
-    if query.cursor.is_some_and(|cursor| cursor < 1) {
+    if query.cursor.is_some_and(|cursor| !(1..1 << 48).contains(&cursor)) {
         return Err(Problem::invalid_field("cursor", "use `next_cursor` of the page before"));
     }
     let found = notifications.dead_letters(query.cursor, limit).await?;

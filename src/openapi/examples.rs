@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use serde_json::{Value, json};
 
-/// By operation where its answer is a special one, else by schema. Operations that end a hold answer `ended`.
+/// By operation where its request or its answer is a special one, else by schema. Operations that end a hold answer `ended`.
 static EXAMPLES: LazyLock<Value> = LazyLock::new(|| {
     // It is compiled in, and a test reads all of it.
     serde_json::from_str(include_str!("examples.json")).unwrap_or_default()
@@ -14,8 +14,9 @@ const ENDING: [&str; 3] = ["cancelReservation", "cancelCheckout", "cancelReserva
 /// Shows what each body of an operation looks like.
 pub(super) fn show(operation: &mut Value) {
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
-    let of_schema = |schema: &Value| of_schema(schema);
-    each_content(&mut operation["requestBody"], &of_schema);
+    let asked = format!("{id} request");
+    let of_request = |schema: &Value| EXAMPLES.get(&asked).cloned().or_else(|| of_schema(schema));
+    each_content(&mut operation["requestBody"], &of_request);
     let special = if ENDING.contains(&id.as_str()) { "ended" } else { &id };
     let of_answer = |schema: &Value| match EXAMPLES.get(special) {
         Some(example) => Some(example.clone()),

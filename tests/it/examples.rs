@@ -10,6 +10,7 @@ use crate::app::TestApp;
 use crate::bounds::caller;
 use crate::openapi::each;
 use crate::permissions::operation;
+use crate::till::Till;
 use crate::world::{UNLIMITED, World};
 
 /// What of `value` the schema does not allow, if anything.
@@ -118,12 +119,15 @@ async fn every_body_has_an_example_that_its_schema_allows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_service_takes_the_examples_and_answers_like_them() {
-    let app = TestApp::start_with(&UNLIMITED).await;
-    let world = World::new(&app).await;
+    let till = Till::start_with(&UNLIMITED).await;
+    let app = &till.app;
+    let world = World::new(app).await;
     let document = app.anonymous(Method::GET, "/openapi.json").await.expect(200);
     for (name, described) in each(&document) {
         let (method, path) = name.split_once(' ').unwrap();
-        if described["deprecated"] == true || path.ends_with("/events") {
+        // Streams have no end; what providers sign and send buyers back with is made by the sandbox alone.
+        let provider = ["/events", "/webhook", "/callback"].iter().any(|end| path.ends_with(end));
+        if described["deprecated"] == true || provider {
             continue;
         }
         let operation = operation(method, path);
@@ -140,7 +144,7 @@ async fn the_service_takes_the_examples_and_answers_like_them() {
             "POST /api/orders/{}/cancel" => app.admin(),
             // An owner is shown more.
             read if read.starts_with("GET /api/products") => app.customer("alice"),
-            _ => caller(&app, &operation),
+            _ => caller(app, &operation),
         };
         let request = app.request(method.to_uppercase().parse().unwrap(), &path).bearer_auth(token);
         let request = if content.is_null() { request } else { request.json(&example) };

@@ -493,7 +493,7 @@ async fn a_refund_is_begun_once_and_brings_units_back_with_it(shop: &Shop) -> Ch
     equal("joined", begin_refund(session, &payment).await?, Some(false))?;
     stands(session, &payment, "refunding paid 0 2 0 2").await?;
     let fulfil = holdfast::orders::STATEMENTS.iter().find(|sql| sql.contains("orders.fulfil"));
-    session.execute(*fulfil.unwrap(), &[&payment.order]).await.map_err(told)?;
+    session.execute(*fulfil.unwrap(), &[&payment.order, &"admin:root"]).await.map_err(told)?;
     stands(session, &payment, "refunding paid 0 2 0 2").await?;
     equal("finished", finish(session, &payment).await?, true)?;
     equal("once", finish(session, &payment).await?, false)?;
