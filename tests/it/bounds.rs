@@ -52,7 +52,8 @@ impl Schemas {
             let most = schema["maxItems"].as_u64();
             let most = most.unwrap_or_else(|| panic!("{what} has no maxItems: {schema}"));
             let one = self.good(&schema["items"]);
-            bad.extend([json!([]), json!(vec![one; most as usize + 1]), json!("A")]);
+            bad.extend([json!(vec![one; most as usize + 1]), json!("A")]);
+            bad.extend((schema["minItems"].as_u64() > Some(0)).then(|| json!([])));
         } else if is("object") {
             bad.extend([json!([]), json!("A"), json!(7)]);
         } else {
