@@ -233,7 +233,7 @@ async fn load(
     let drive = Rc::new(Drive {
         wire,
         desk: RefCell::new(Desk::new(args.buyers, skus.count())),
-        expected: Expected { skus, buyers },
+        expected: Expected { skus, buyers, page: RefCell::default() },
         clock: clock.clone(),
         stopped: Cell::new(false),
     });

@@ -1,6 +1,7 @@
 //! Whether an answer is one that the service may give to this request.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use jiff::Timestamp;
@@ -39,6 +40,8 @@ pub(super) struct Expected {
     pub(super) skus: Rc<Skus>,
     /// Names of buyers: this and a number.
     pub(super) buyers: String,
+    /// The last page of products that was good: the same again needs no reading.
+    pub(super) page: RefCell<Vec<u8>>,
 }
 
 #[derive(Deserialize)]
@@ -116,7 +119,7 @@ pub(super) fn judge(
         (Action::Confirm(hold), 201) => sold(answer, expected, hold),
         (Action::Cancel(hold), 200) => cancelled(answer, hold),
         (Action::Look(number), 200) => seen(answer, expected.skus.of(*number)),
-        (Action::List, 200) => listed(answer),
+        (Action::List, 200) => listed(answer, &expected.page),
         _ => refused(action, answer, now_ms),
     };
     judged.unwrap_or_else(|why| Verdict::Wrong(wrong(action, answer, &why)))
@@ -168,10 +171,13 @@ fn cancelled(answer: &Answer<'_>, hold: &Hold) -> Result<Verdict, String> {
     Ok(Verdict::Cancelled)
 }
 
-fn listed(answer: &Answer<'_>) -> Result<Verdict, String> {
-    let page: Listed<'_> = read(answer)?;
-    demand(!page.items.is_empty(), "nothing is listed")?;
-    demand(page.items.iter().all(|item| !item.sku.is_empty()), "a product without a SKU")?;
+fn listed(answer: &Answer<'_>, known: &RefCell<Vec<u8>>) -> Result<Verdict, String> {
+    if *known.borrow() != answer.body {
+        let page: Listed<'_> = read(answer)?;
+        demand(!page.items.is_empty(), "nothing is listed")?;
+        demand(page.items.iter().all(|item| !item.sku.is_empty()), "a product without a SKU")?;
+        known.replace(answer.body.to_vec());
+    }
     Ok(Verdict::Seen)
 }
 

@@ -21,7 +21,7 @@ fn reserve(standing: Option<Hold>) -> Action {
 
 fn judged(action: &Action, status: u16, retry_after: bool, body: &str) -> Verdict {
     let skus = Rc::new(Skus::new(&"A".parse().unwrap(), None).unwrap());
-    let expected = Expected { skus, buyers: "lt-".into() };
+    let expected = Expected { skus, buyers: "lt-".into(), page: RefCell::default() };
     let answer = Answer { status, retry_after, body: body.as_bytes() };
     judge(action, &answer, &expected, 5_000)
 }
