@@ -217,9 +217,8 @@ impl Handles {
                 tokens.clone(),
                 clock.clone(),
                 &settings.auth,
-                tasks.clone(),
                 deadline,
-            ),
+            )?,
             authenticator: Authenticator { tokens, clock: clock.clone() },
             orders: Orders::new(
                 reservations.clone(),
