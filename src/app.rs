@@ -232,9 +232,8 @@ impl Handles {
             tokens.clone(),
             clock.clone(),
             &settings.auth,
-            tasks.clone(),
             deadline,
-        );
+        )?;
         let orders = Orders::new(
             reservations.clone(),
             carts.clone(),

@@ -17,7 +17,7 @@ use crate::config::AuthSettings;
 use crate::identity::{Role, Tokens};
 use crate::kernel::{Clock, Instant, UserId, ids};
 use crate::platform::http::extract::is_email;
-use crate::platform::{Db, Fault, Tasks};
+use crate::platform::{Db, Fault};
 use password::{Checked, Passwords};
 
 pub use http::{Operations, routes};
@@ -123,17 +123,16 @@ impl Accounts {
         tokens: Tokens,
         clock: Clock,
         settings: &AuthSettings,
-        tasks: Tasks,
         patience: Duration,
-    ) -> Self {
-        Self {
+    ) -> std::io::Result<Self> {
+        Ok(Self {
             db,
             tokens,
             clock,
-            passwords: Passwords::new(tasks, patience),
+            passwords: Passwords::new(patience)?,
             access_lifetime: settings.access_lifetime.min(settings.max_token_lifetime),
             refresh_lifetime: settings.refresh_lifetime,
-        }
+        })
     }
 
     /// Makes an account.

@@ -1,30 +1,34 @@
-//! Passwords: argon2id with the parameters that OWASP names (19 MiB, 2 passes, 1 lane), off the threads that answer
-//! requests, few at a time: a hundred logins at once must not take the processor from those who buy.
+//! Passwords: argon2id with the parameters that OWASP names (19 MiB, 2 passes, 1 lane), few at a time, on threads of
+//! their own that give way to all others: a hundred logins at once must not take the processor from those who buy.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::thread;
 use std::time::Duration;
 
 use argon2::password_hash::rand_core::OsRng;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Argon2, Params};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::Semaphore;
+use tokio::sync::oneshot;
 
-use crate::platform::{Fault, Tasks};
+use crate::platform::Fault;
 
 /// Passwords that may wait for their turn; one more is refused at once.
 const WAITING: usize = 64;
+/// How far the threads stand back (nice): a third of what another thread gets, so that nobody who signs in starves.
+const STANDS_BACK: i32 = 5;
 
 /// What an unknown name is checked against, so that it takes as long as a known one.
 static NOBODY: LazyLock<Option<String>> =
     LazyLock::new(|| hash_now(&SecretString::from("nobody")).ok());
 
-/// Hashes and checks passwords in turn.
+type Job = Box<dyn FnOnce() + Send>;
+
+/// Hashes and checks passwords in turn. The threads end with the last handle.
 #[derive(Clone)]
 pub(super) struct Passwords {
-    tasks: Tasks,
-    turns: Arc<Semaphore>,
-    waiting: Arc<Semaphore>,
+    jobs: SyncSender<Job>,
     patience: Duration,
 }
 
@@ -38,14 +42,16 @@ pub(super) enum Checked {
 }
 
 impl Passwords {
-    pub(super) fn new(tasks: Tasks, patience: Duration) -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        Self {
-            tasks,
-            turns: Arc::new(Semaphore::new((cores / 2).max(1))),
-            waiting: Arc::new(Semaphore::new(WAITING)),
-            patience,
+    /// Threads for half of the cores; a password waits at most `patience`.
+    pub(super) fn new(patience: Duration) -> std::io::Result<Self> {
+        let (jobs, taken) = mpsc::sync_channel(WAITING);
+        let taken = Arc::new(Mutex::new(taken));
+        let cores = thread::available_parallelism().map_or(1, usize::from);
+        for _ in 0..(cores / 2).max(1) {
+            let taken = taken.clone();
+            thread::Builder::new().name("passwords".into()).spawn(move || work(&taken))?;
         }
+        Ok(Self { jobs, patience })
     }
 
     /// The PHC string to keep.
@@ -66,18 +72,45 @@ impl Passwords {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Fault> {
-        let busy = "too many passwords at once";
-        let _place = self.waiting.try_acquire().ok().ok_or_else(|| Fault::overloaded(busy))?;
-        let turn = self.turns.clone().acquire_owned();
-        let turn = tokio::time::timeout(self.patience, turn).await.ok();
-        let turn = turn.ok_or_else(|| Fault::overloaded(busy))?;
-        let turn = turn.map_err(|error| Fault::internal("hashing").because(error))?;
-        let done = self.tasks.block(move || {
-            // Until the work ends, not until somebody gives up waiting for it.
-            let _turn = turn;
-            work()
-        });
-        done.await.map_err(|error| Fault::internal("hashing").because(error))
+        let busy = || Fault::overloaded("too many passwords at once");
+        let (answer, answered) = oneshot::channel();
+        let job = move || {
+            // Nobody waits any more: the next one's turn.
+            if !answer.is_closed() {
+                drop(answer.send(work()));
+            }
+        };
+        self.jobs.try_send(Box::new(job)).map_err(|refused| match refused {
+            TrySendError::Full(_) => busy(),
+            TrySendError::Disconnected(_) => Fault::internal("hashing"),
+        })?;
+        match tokio::time::timeout(self.patience, answered).await {
+            Ok(done) => done.map_err(|gone| Fault::internal("hashing").because(gone)),
+            Err(late) => Err(busy().because(late)),
+        }
+    }
+}
+
+/// One thread: a password at a time, until nobody can send another.
+fn work(taken: &Mutex<Receiver<Job>>) {
+    stand_back();
+    loop {
+        let next = taken.lock().unwrap_or_else(PoisonError::into_inner).recv();
+        match next {
+            Ok(job) => job(),
+            Err(mpsc::RecvError) => return,
+        }
+    }
+}
+
+/// On Linux priority belongs to a thread. Where it cannot be changed, passwords only take as much as others do.
+fn stand_back() {
+    #[cfg(target_os = "linux")]
+    {
+        let myself = Some(rustix::thread::gettid());
+        if let Err(error) = rustix::process::setpriority_process(myself, STANDS_BACK) {
+            tracing::debug!(%error, "passwords do not give way");
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use crate::accounts::{Accounts, Registration};
 use crate::config::Settings;
 use crate::identity::{Role, Tokens};
 use crate::kernel::Clock;
-use crate::platform::{Db, Tasks};
+use crate::platform::Db;
 
 /// What `holdfast create-admin` is told.
 #[derive(Args, Debug)]
@@ -46,7 +46,7 @@ pub async fn run(
     let db = Db::new(&settings.database, &clock).context("the setting database.url")?;
     let tokens = Tokens::new(&settings.auth)?;
     let patience = settings.server.request_deadline;
-    let accounts = Accounts::new(db, tokens, clock, &settings.auth, Tasks::new(), patience);
+    let accounts = Accounts::new(db, tokens, clock, &settings.auth, patience)?;
     let account = accounts.create(&new).await?;
     writeln!(out, "{} may do everything; sign in with POST /api/auth/login", account.username)?;
     if !args.password_stdin {

@@ -35,14 +35,6 @@ impl Tasks {
         self.tracker.spawn_on(task, &self.runtime)
     }
 
-    /// Runs `work`, which keeps a thread busy, where it keeps none of the others from their work.
-    pub fn block<T: Send + 'static>(
-        &self,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> JoinHandle<T> {
-        self.tracker.spawn_blocking_on(work, &self.runtime)
-    }
-
     /// Says that the service is stopping; loops end at their next turn.
     pub fn stop(&self) -> &CancellationToken {
         &self.stop

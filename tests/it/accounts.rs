@@ -190,3 +190,40 @@ async fn what_signs_in_is_kept_nowhere() {
     assert!(!second.headers.contains_key("idempotency-replayed"));
     assert_ne!(first["refresh"], second.expect(200)["refresh"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crowd_that_signs_in_is_served_in_turn_or_told_to_come_again() {
+    let app = TestApp::start().await;
+    send(&app, "/api/auth/register", jay()).await.expect(201);
+    app.product("A", 50, json!({})).await;
+    let crowd = join_all((0..200).map(|number| {
+        let name = format!("nobody-{number}");
+        send(&app, "/api/auth/login", json!({ "username": name, "password": "strongpassword" }))
+    }));
+    let buying = async {
+        for number in 0..20 {
+            app.held(&format!("buyer-{number}"), "A", 1).await;
+        }
+    };
+    let (crowd, ()) = tokio::join!(crowd, buying);
+    let (mut checked, mut sent_away) = (0, 0);
+    for reply in crowd {
+        if reply.status == 503 {
+            assert_eq!(reply.headers["retry-after"], "1");
+            assert_eq!(reply.expect_problem(503, "overloaded")["outcome"], "none");
+            sent_away += 1;
+        } else {
+            reply.expect_problem(401, "unauthenticated");
+            checked += 1;
+        }
+    }
+    assert!(checked > 0 && sent_away > 0, "{checked} {sent_away}");
+    assert_eq!(app.stock("A").await, (50, 30, 20, 0));
+    let login = json!({ "username": "jay", "password": "strongpassword" });
+    let app = &app;
+    app.until("there is room again", || {
+        let login = login.clone();
+        async move { send(app, "/api/auth/login", login).await.status == 200 }
+    })
+    .await;
+}
