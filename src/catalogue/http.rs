@@ -122,7 +122,7 @@ async fn read(
             return Ok(answer(&request, shown(product, true)?));
         }
     }
-    let load = async {
+    let load = || async {
         let product = catalogue.product(id).await?.filter(|product| product.terms.published);
         shown(product.ok_or(Absent::NotFound)?, false).map_err(Absent::Fault)
     };

@@ -180,7 +180,7 @@ pub(super) async fn list(
         listing.text,
         listing.after
     );
-    let load = async { page(&catalogue, &listing, None).await.map_err(Absent::Fault) };
+    let load = || async { page(&catalogue, &listing, None).await.map_err(Absent::Fault) };
     let found = catalogue.shown.get(&key, load).await;
     Ok(answer(&request, found.map_err(|absent| Problem::from(&*absent))?))
 }

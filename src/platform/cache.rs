@@ -76,11 +76,11 @@ impl Cache {
     }
 
     /// The answer under `key`, made by `load` if nobody has it; all of this process who miss it wait for one `load`.
-    pub async fn get<E: From<Fault> + Send + Sync + 'static>(
-        &self,
-        key: &str,
-        load: impl Future<Output = Result<Cached, E>>,
-    ) -> Result<Cached, Arc<E>> {
+    pub async fn get<E, F>(&self, key: &str, load: impl FnOnce() -> F) -> Result<Cached, Arc<E>>
+    where
+        E: From<Fault> + Send + Sync + 'static,
+        F: Future<Output = Result<Cached, E>>,
+    {
         let generation = self.generation().await;
         let slot = match &generation {
             Some(generation) => format!("{}:{generation}:{key}", self.generation_key),
@@ -89,8 +89,21 @@ impl Cache {
                 format!("{}:{turn}:{key}", self.changes.load(Ordering::Acquire))
             }
         };
-        let miss = async {
-            if generation.is_none() {
+        // A hit is the rule: it makes no future for a miss.
+        match self.memory.get(&slot).await {
+            Some(kept) => Ok(kept),
+            None => Box::pin(self.miss(slot, generation.is_some(), load())).await,
+        }
+    }
+
+    async fn miss<E: From<Fault> + Send + Sync + 'static>(
+        &self,
+        slot: String,
+        in_redis: bool,
+        load: impl Future<Output = Result<Cached, E>>,
+    ) -> Result<Cached, Arc<E>> {
+        let made = async {
+            if !in_redis {
                 return load.await;
             }
             if let Some(kept) = in_time(self.fetch(&slot)).await.flatten() {
@@ -102,8 +115,7 @@ impl Cache {
             }
             Ok(made)
         };
-        // Boxed: a hit is the rule, and should not carry the miss along.
-        self.memory.try_get_with(slot.clone(), Box::pin(miss)).await
+        self.memory.try_get_with(slot.clone(), Box::pin(made)).await
     }
 
     /// None: Redis is away, or has not heard of a change yet.

@@ -28,6 +28,14 @@ struct Verifier {
     rules: Validation,
 }
 
+impl Verifier {
+    fn claims(&self, request: &HttpRequest) -> Option<Claims> {
+        let token = request.headers().get(AUTHORIZATION)?.to_str().ok()?.strip_prefix("Bearer ")?;
+        let verified = jsonwebtoken::decode::<Claims>(token, &self.key, &self.rules);
+        verified.ok().map(|verified| verified.claims)
+    }
+}
+
 #[derive(Deserialize)]
 struct Claims {
     #[expect(dead_code, reason = "read, as a service would")]
@@ -82,14 +90,11 @@ async fn reserve(
     taken: Data<AtomicI64>,
     wish: Json<Wish>,
 ) -> HttpResponse {
-    let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
-    let token = header.and_then(|header| header.strip_prefix("Bearer ")).unwrap_or_default();
-    let claims = jsonwebtoken::decode::<Claims>(token, &verifier.key, &verifier.rules);
     let product = ProductId::try_from(1);
-    let (Ok(claims), Ok(product)) = (claims, product) else {
+    let (Some(claims), Ok(product)) = (verifier.claims(&request), product) else {
         return HttpResponse::Unauthorized().finish();
     };
-    if claims.claims.role != "service" {
+    if claims.role != "service" {
         return HttpResponse::Forbidden().finish();
     }
     taken.fetch_add(i64::from(wish.quantity), Ordering::Relaxed);
@@ -129,6 +134,9 @@ fn page() -> Bytes {
     json!({ "items": items, "next_cursor": null }).to_string().into()
 }
 
-async fn list(page: Data<Bytes>) -> HttpResponse {
+async fn list(request: HttpRequest, verifier: Data<Verifier>, page: Data<Bytes>) -> HttpResponse {
+    if verifier.claims(&request).is_none() {
+        return HttpResponse::Unauthorized().finish();
+    }
     HttpResponse::Ok().content_type("application/json").body(Bytes::clone(&page))
 }
