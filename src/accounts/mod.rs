@@ -137,7 +137,8 @@ impl Accounts {
 
     /// Makes an account.
     pub async fn create(&self, new: &Registration) -> Result<Account, RegisterError> {
-        let password = self.passwords.hash(new.password.clone()).await?;
+        let place = self.passwords.place()?;
+        let password = self.passwords.hash(&place, new.password.clone()).await?;
         store::create(&self.db, ids::random(), new, &password).await
     }
 
@@ -154,12 +155,13 @@ impl Accounts {
         name: &str,
         password: SecretString,
     ) -> Result<Option<Session>, Fault> {
+        let place = self.passwords.place()?;
         let found = store::find(&self.db, name).await?;
         let kept = found.as_ref().map(|account| account.password.clone());
-        let checked = self.passwords.check(password.clone(), kept).await?;
+        let checked = self.passwords.check(&place, password.clone(), kept).await?;
         let (Some(account), true) = (found, checked != Checked::Wrong) else { return Ok(None) };
         if checked == Checked::Outdated {
-            let anew = self.passwords.hash(password).await?;
+            let anew = self.passwords.hash(&place, password).await?;
             store::rehash(&self.db, account.id, &account.password, &anew).await?;
         }
         self.sign_in(account).await.map(Some)

@@ -10,12 +10,12 @@ use argon2::password_hash::rand_core::OsRng;
 use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Argon2, Params};
 use secrecy::{ExposeSecret, SecretString};
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::platform::Fault;
 
-/// Passwords that may wait for their turn; one more is refused at once.
-const WAITING: usize = 64;
+/// Passwords that may wait for their turn, about as many as have theirs in time; one more is refused at once.
+const WAITING: usize = 32;
 /// How far the threads stand back (nice): a third of what another thread gets, so that nobody who signs in starves.
 const STANDS_BACK: i32 = 5;
 
@@ -29,8 +29,13 @@ type Job = Box<dyn FnOnce() + Send>;
 #[derive(Clone)]
 pub(super) struct Passwords {
     jobs: SyncSender<Job>,
+    places: Arc<Semaphore>,
     patience: Duration,
 }
+
+/// A place among those who wait. It is taken before anything else is done for a password, so that whoever is sent away
+/// costs nothing.
+pub(super) type Place = OwnedSemaphorePermit;
 
 /// Whether a password was right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,28 +56,38 @@ impl Passwords {
             let taken = taken.clone();
             thread::Builder::new().name("passwords".into()).spawn(move || work(&taken))?;
         }
-        Ok(Self { jobs, patience })
+        Ok(Self { jobs, places: Arc::new(Semaphore::new(WAITING)), patience })
+    }
+
+    /// A place, if there is one.
+    pub(super) fn place(&self) -> Result<Place, Fault> {
+        self.places.clone().try_acquire_owned().map_err(|full| busy().because(full))
     }
 
     /// The PHC string to keep.
-    pub(super) async fn hash(&self, password: SecretString) -> Result<String, Fault> {
-        self.in_turn(move || hash_now(&password)).await?
+    pub(super) async fn hash(
+        &self,
+        place: &Place,
+        password: SecretString,
+    ) -> Result<String, Fault> {
+        self.in_turn(place, move || hash_now(&password)).await?
     }
 
     /// Compares with what was kept; with nothing kept it is wrong, after the same work.
     pub(super) async fn check(
         &self,
+        place: &Place,
         password: SecretString,
         kept: Option<String>,
     ) -> Result<Checked, Fault> {
-        self.in_turn(move || check_now(&password, kept.as_deref())).await
+        self.in_turn(place, move || check_now(&password, kept.as_deref())).await
     }
 
     async fn in_turn<T: Send + 'static>(
         &self,
+        _: &Place,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, Fault> {
-        let busy = || Fault::overloaded("too many passwords at once");
         let (answer, answered) = oneshot::channel();
         let job = move || {
             // Nobody waits any more: the next one's turn.
@@ -89,6 +104,10 @@ impl Passwords {
             Err(late) => Err(busy().because(late)),
         }
     }
+}
+
+fn busy() -> Fault {
+    Fault::overloaded("too many passwords at once")
 }
 
 /// One thread: a password at a time, until nobody can send another.
