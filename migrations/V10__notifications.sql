@@ -77,7 +77,8 @@ create index deliveries_dead on deliveries (delivery_id) where dead_at is not nu
 -- told changes nothing. Answers what is told.
 create function note_stock(
     p_product bigint[], p_available bigint[], p_read_at timestamptz[], p_payload jsonb[]
-) returns table (product_id bigint, topic text) language plpgsql volatile as $$
+) returns table (product_id bigint, topic text) language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     reading record;
@@ -118,8 +119,7 @@ begin
 end $$;
 
 -- The queue. It is empty at one moment and has a hundred thousand rows at the next, so what the planner knows of it is
--- always wrong: these functions say themselves that every look goes by an index, in its order. (What is turned off costs
--- much by the planner's count, which is why there must be no JIT.)
+-- always wrong: these functions say themselves that every look goes by an index, in its order.
 
 -- Events that nobody has spread yet, the oldest first: those of Postgres, or those that were brought from Redis.
 create function outbox_next(p_brought boolean, p_most bigint) returns setof outbox language plpgsql volatile

@@ -37,7 +37,6 @@ create table orders (
         check (status in ('pending_payment', 'paid', 'fulfilled', 'cancelled', 'refunded')),
     constraint orders_total_check check (total_minor >= 0)
 );
-create index orders_by_user on orders (user_id, created_at desc);
 
 -- Name, price and SKU as they were when the order was made. Written by the statement that writes the order, and never
 -- deleted: to check that it is there would cost a twelfth of the sale.

@@ -1,6 +1,9 @@
 -- The functions that decide. Each is one implicit transaction at READ COMMITTED and VOLATILE, so that every
 -- statement in it sees what was committed while it waited for the locks of the one before.
 -- Lock order everywhere: sku_stock rows by number, then user_sku, then the decision row.
+-- Sessions last for days and keep the plans of their first calls, when a shop's tables were empty and reading one whole
+-- seemed cheap: so every function here and in later files says that looks go by an index. (What is turned off costs much
+-- by the planner's count, which is why there must be no JIT.)
 
 -- Decides reservations whose lines are pinned. Each reservation meets one of four fates:
 --   decided before       -> that decision
@@ -13,7 +16,8 @@ create function confirm(
     r_currency text[], r_total bigint[], r_held_at timestamptz[], r_expires_at timestamptz[],
     l_position integer[], l_product bigint[], l_quantity bigint[], l_token text[], l_epoch bigint[], l_cap bigint[],
     l_sku text[], l_name text[], l_price bigint[]
-) returns setof reservation_decisions language plpgsql volatile as $$
+) returns setof reservation_decisions language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 declare
     refused text;
     single  integer;
@@ -130,7 +134,8 @@ end $$;
 -- Ends the doubt about pins: whoever has no decision yet gets ABORTED, and the answer is what stands.
 -- Inserting waits for a rival in flight (unique key), so "no row" can never turn into a sale afterwards.
 create function fence(p_reservation uuid[], p_user text[], p_reason text, p_actor text)
-returns setof reservation_decisions language plpgsql volatile as $$
+returns setof reservation_decisions language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 begin
     insert into reservation_decisions (reservation_id, outcome, reason, user_id, actor)
     select f.reservation_id, 'ABORTED', p_reason, f.user_id, p_actor
@@ -144,7 +149,8 @@ end $$;
 -- statements after it may read what was decided.
 create function rebuild_begin(p_product bigint) returns table (
     epoch bigint, stocked bigint, sold bigint, returned bigint, stock_ver bigint, pending jsonb
-) language plpgsql volatile as $$
+) language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 #variable_conflict use_column
 begin
     update sku_stock s set epoch = s.epoch + 1 where s.product_id = p_product;

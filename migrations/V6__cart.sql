@@ -18,7 +18,8 @@ alter table outbox alter column reservation_id drop not null;
 
 -- Adds units to a buyer's line of a product. Refuses with a code; the lock makes the bound on lines exact.
 create function cart_add(p_user text, p_product bigint, p_quantity bigint, p_most integer)
-returns table (refused text, cart_item_id bigint, created boolean) language plpgsql volatile as $$
+returns table (refused text, cart_item_id bigint, created boolean) language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     wanted text;
@@ -60,7 +61,8 @@ create function confirm_order(
     r_reservation uuid[], r_held_at timestamptz[], r_expires_at timestamptz[],
     l_position integer[], l_product bigint[], l_quantity bigint[], l_token text[], l_epoch bigint[], l_cap bigint[],
     l_sku text[], l_name text[], l_price bigint[], l_cart bigint[]
-) returns setof reservation_decisions language plpgsql volatile as $$
+) returns setof reservation_decisions language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 declare
     refused text;
     written integer;

@@ -35,7 +35,8 @@ create index refresh_tokens_by_session on refresh_tokens (session_id);
 -- Spends a refresh token for the next one. One that was spent before ends its session, because somebody has a copy.
 -- The session's row is locked first, so that of two uses at once one comes second and is seen to be.
 create function refresh_spend(p_spent bytea, p_next bytea, p_expires timestamptz)
-returns setof accounts language plpgsql volatile as $$
+returns setof accounts language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 declare
     session sessions;
     token   refresh_tokens;

@@ -24,7 +24,8 @@ create index products_owned on products (owner_id);
 -- Goods come in. No row: the owner has no such product. A request that was here before is answered with its movement.
 create function stock_in(
     p_owner text, p_product bigint, p_quantity bigint, p_note text, p_supplier bigint, p_actor text, p_key bytea
-) returns setof stock_movements language plpgsql volatile as $$
+) returns setof stock_movements language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 declare
     stock sku_stock;
 begin
@@ -57,7 +58,8 @@ end $$;
 create function stock_out(
     p_owner text, p_reservation uuid, p_token text, p_epoch bigint, p_product bigint, p_quantity bigint, p_note text,
     p_supplier bigint, p_actor text, p_key bytea
-) returns setof reservation_decisions language plpgsql volatile as $$
+) returns setof reservation_decisions language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 declare
     stock   sku_stock;
     refused text;
@@ -96,7 +98,8 @@ end $$;
 -- written off, so that `sold` and `total` as they are shown both fall and the movements still add up. One caller wins;
 -- the answer is the status after it, and whether this call made it. No row: there is no such order.
 create function return_order(p_order uuid, p_restock boolean, p_actor text)
-returns table (status text, done boolean) language plpgsql volatile as $$
+returns table (status text, done boolean) language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     buyer text;

@@ -111,7 +111,8 @@ create index provider_events_due on provider_events (next_check_at) where next_c
 
 -- Locks everything that decides about a payment, in the order of all functions: stock by number, buyers, decisions by
 -- id, order, payment. Answers the payment as it stands after that.
-create function lock_payment(p_payment uuid) returns payments language plpgsql volatile as $$
+create function lock_payment(p_payment uuid) returns payments language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 declare
     whole payments;
 begin
@@ -129,7 +130,8 @@ end $$;
 -- Writes what a sale of this order is beside its decision: bought units, movements, the order's status, the cart, the
 -- news. The caller has the locks, and has moved the units into `sold`.
 create function sell_order(p_order uuid, p_user text, p_payment uuid, p_reservation uuid, p_actor text)
-returns void language plpgsql volatile as $$
+returns void language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 declare
     whole orders;
 begin
@@ -165,7 +167,8 @@ create function open_payment(
     l_sku text[], l_name text[], l_price bigint[], l_cart bigint[],
     p_payment uuid, p_provider text, p_key text, p_parameters jsonb, p_success_url text, p_cancel_url text,
     p_late uuid, p_window_ms bigint
-) returns setof reservation_decisions language plpgsql volatile as $$
+) returns setof reservation_decisions language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 declare
     deadline timestamptz := now() + p_window_ms * interval '1 millisecond';
     refused  text;
@@ -248,7 +251,8 @@ end $$;
 create function replace_payment(
     p_old uuid, p_failure text, p_payment uuid, p_provider text, p_key text, p_parameters jsonb, p_success_url text,
     p_cancel_url text, p_late uuid, p_window_ms bigint, p_actor text
-) returns boolean language plpgsql volatile as $$
+) returns boolean language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 declare
     deadline timestamptz := now() + p_window_ms * interval '1 millisecond';
     old      payments;
@@ -276,7 +280,8 @@ end $$;
 create function pay_order(
     p_payment uuid, l_product bigint[], l_epoch bigint[], p_provider_payment text, p_intent text, p_trx text,
     p_actor text
-) returns text language plpgsql volatile as $$
+) returns text language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 declare
     pay   payments;
     named uuid;
@@ -323,7 +328,8 @@ end $$;
 -- No money can come any more: the units go back. `p_asked`: the provider was asked after the execute was claimed.
 -- Answers ended, claimed (nothing is written: ask first) or known.
 create function end_payment(p_payment uuid, p_status text, p_reason text, p_failure text, p_asked boolean, p_actor text)
-returns text language plpgsql volatile as $$
+returns text language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 declare
     pay payments;
 begin
@@ -358,7 +364,8 @@ end $$;
 -- another payment has the order. One row, that of `late_reservation_id`, decides between sale and refund.
 create function sell_late(
     p_payment uuid, l_product bigint[], l_token text[], l_epoch bigint[], l_cap bigint[], p_actor text
-) returns setof reservation_decisions language plpgsql volatile as $$
+) returns setof reservation_decisions language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 declare
     pay     payments;
     refused text;
@@ -411,7 +418,8 @@ end $$;
 -- Begins the refund of an order that was paid here. One caller wins; the answer is the payment that is being refunded and
 -- whether this call began it, or no row where there is nothing to refund.
 create function refund_begin(p_order uuid, p_restock boolean, p_actor text, p_look_ms bigint)
-returns table (payment_id uuid, begun boolean) language plpgsql volatile as $$
+returns table (payment_id uuid, begun boolean) language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     pay uuid;
@@ -435,7 +443,8 @@ end $$;
 
 -- The provider has given the money back. The units of an order come back with it, in this transaction. False: that was
 -- known.
-create function refund_finish(p_payment uuid, p_refund text) returns boolean language plpgsql volatile as $$
+create function refund_finish(p_payment uuid, p_refund text) returns boolean language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 declare
     pay payments;
 begin
@@ -461,7 +470,8 @@ end $$;
 
 -- The provider will not give the money back: the order stays as it is, for its owner to settle; late money waits for
 -- somebody to look at it.
-create function refund_refused(p_payment uuid, p_failure text) returns void language plpgsql volatile as $$
+create function refund_refused(p_payment uuid, p_failure text) returns void language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
 declare
     pay payments;
 begin

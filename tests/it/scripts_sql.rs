@@ -244,3 +244,33 @@ async fn every_statement_of_the_stores_can_be_prepared() {
         shop.session.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {}", told(error)));
     }
 }
+
+/// A session keeps the plans that it made when the shop was empty, and reading an empty table whole seemed cheap then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_as_old_as_the_shop_finds_everything_by_an_index() {
+    let shop = Shop::fresh().await;
+    let product = shop.product(1_000).await;
+    for batch in 0..20 {
+        let sales: Vec<Sale> = (0..8).map(|at| sale(batch * 8 + at, "u", product, 1)).collect();
+        assert_eq!(confirm(&shop.session, &sales).await.unwrap().len(), 8);
+        let all: Vec<&Sale> = sales.iter().collect();
+        assert_eq!(fence(&shop.session, &all).await.unwrap().len(), 8);
+    }
+    run(&shop.session, "select pg_stat_force_next_flush()").await.unwrap();
+    let read = "select relname::text, seq_tup_read from pg_stat_user_tables
+        where relname in ('reservation_decisions', 'user_sku', 'orders', 'order_items') and seq_tup_read > 0";
+    let rows = shop.session.query(read, &[]).await.unwrap();
+    let read: Vec<(String, i64)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert!(read.is_empty(), "read whole, with so many rows: {read:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_function_that_writes_says_that_it_looks_by_indexes() {
+    let shop = Shop::fresh().await;
+    let careless = "select proname::text from pg_proc p join pg_language l on l.oid = p.prolang
+        where l.lanname = 'plpgsql' and p.pronamespace = current_schema()::regnamespace and p.provolatile = 'v'
+          and p.prorettype <> 'trigger'::regtype and 'enable_seqscan=off' <> all (coalesce(p.proconfig, '{}'))";
+    let rows = shop.session.query(careless, &[]).await.unwrap();
+    let careless: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
+    assert!(careless.is_empty(), "without `set enable_seqscan = off`: {careless:?}");
+}

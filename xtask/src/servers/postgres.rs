@@ -20,7 +20,8 @@ pub const POSTGRES_FLAGS: &[(&str, &str)] = &[
     ("fsync", "on"),
     ("synchronous_commit", "on"),
     ("max_connections", "300"),
-    ("shared_buffers", "64MB"),
+    ("shared_buffers", "256MB"),
+    ("max_wal_size", "4GB"),
     ("timezone", "UTC"),
 ];
 
