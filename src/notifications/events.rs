@@ -1,5 +1,6 @@
 //! What storefronts can be told, and how an event is written.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -34,6 +35,16 @@ pub(super) struct Row {
     pub(super) event: Option<Uuid>,
 }
 
+/// For whom an event is that is sent again. One that says nothing is for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Only {
+    /// The buyer.
+    Mail,
+    /// The storefronts.
+    Webhook,
+}
+
 impl Row {
     /// The order that it tells of.
     pub(super) fn order(&self) -> Option<Uuid> {
@@ -41,6 +52,11 @@ impl Row {
             return None;
         }
         self.payload.get("order_id")?.as_str()?.parse().ok()
+    }
+
+    /// For whom alone it is.
+    pub(super) fn only(&self) -> Option<Only> {
+        Only::deserialize(self.payload.get("only")?).ok()
     }
 
     /// What it is about: news of one subject keep their order.
@@ -55,6 +71,7 @@ impl Row {
     /// The body, as it is signed and sent: `type`, `timestamp`, `data`.
     pub(super) fn body(&self, order: Option<&Order>) -> Result<String, Fault> {
         let mut data = self.payload.clone();
+        data.remove("only");
         // Events that are noted later than they happened say when.
         let at = data.remove("at").unwrap_or_else(|| json!(self.written_at));
         if let Some(order) = order {

@@ -12,10 +12,10 @@ use uuid::Uuid;
 use crate::identity::{Caller, Role, Storefront};
 use crate::kernel::Instant;
 use crate::kernel::page::Page;
-use crate::notifications::dead_letters_http as dead_letters;
 use crate::notifications::{
     EVENTS, KEEP, KEEP_MOST, Notifications, RegisterError, Registration, Stored, UrlError,
 };
+use crate::notifications::{dead_letters_http as dead_letters, resend_http};
 use crate::platform::http::idempotency::RequestKey;
 use crate::platform::http::{Json, MaybeJson, PathOf, Problem, Query};
 
@@ -26,7 +26,16 @@ const DESCRIPTION: usize = 200;
 
 /// The operations of these routes.
 #[derive(utoipa::OpenApi)]
-#[openapi(paths(list, create, read, delete, rotate, dead_letters::list, dead_letters::retry))]
+#[openapi(paths(
+    list,
+    create,
+    read,
+    delete,
+    rotate,
+    dead_letters::list,
+    dead_letters::retry,
+    resend_http::resend
+))]
 pub struct Operations;
 
 /// The routes of this feature.
@@ -38,7 +47,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(all.route(web::get().to(list)).route(web::post().to(create)))
         .service(one.route(web::get().to(read)).route(web::delete().to(delete)))
         .service(rotation.route(web::post().to(rotate)))
-        .configure(dead_letters::routes);
+        .configure(dead_letters::routes)
+        .configure(resend_http::routes);
 }
 
 /// The id of an endpoint, in its one form.

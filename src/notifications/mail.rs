@@ -141,15 +141,23 @@ impl Notifications {
         let mailer = self.shared.mailer.as_ref().ok_or_else(broken)?;
         let letter = Letter::of(&delivery.topic).ok_or_else(broken)?;
         let id: uuid::Uuid = delivery.body.parse().map_err(|_body| broken())?;
-        let found = self.shared.orders.with_address(OrderId::from(id)).await?;
-        let (order, address) = found.ok_or(MailError::NoAddress)?;
-        let address = match address {
-            Some(address) => address,
-            None => self.address_of(&order).await?.ok_or(MailError::NoAddress)?,
-        };
+        let (order, address) =
+            self.recipient(OrderId::from(id)).await?.ok_or(MailError::NoAddress)?;
         let message_id = super::events::webhook_id(delivery.event);
         let message = mailer.message(&message_id, &address, write(letter, &order)?)?;
         mailer.send(message).await
+    }
+
+    /// The order, and where mail about it goes; none where no address is known.
+    pub(super) async fn recipient(&self, id: OrderId) -> Result<Option<(Order, String)>, Fault> {
+        let Some((order, named)) = self.shared.orders.with_address(id).await? else {
+            return Ok(None);
+        };
+        let address = match named {
+            Some(address) => Some(address),
+            None => self.address_of(&order).await?,
+        };
+        Ok(address.map(|address| (order, address)))
     }
 
     /// The address that a buyer registered here with.

@@ -12,6 +12,8 @@ mod events;
 mod http;
 mod mail;
 mod news;
+mod resend;
+mod resend_http;
 mod signature;
 mod spread;
 mod store;

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use crate::kernel::{OrderId, ReservationId, ids};
-use crate::notifications::events::Row;
+use crate::notifications::events::{Only, Row};
 use crate::notifications::mail::Letter;
 use crate::notifications::store::Spreading;
 use crate::notifications::{Notifications, store};
@@ -63,12 +63,17 @@ impl Notifications {
     /// Writes the bodies of events that somebody wants.
     async fn prepare(&self, rows: &[Row]) -> Result<Spreading, Fault> {
         let endpoints = self.shared.endpoints.load();
-        let wanted = |row: &Row| endpoints.iter().any(|endpoint| endpoint.wants(&row.topic));
+        let wanted = |row: &Row| {
+            row.only() != Some(Only::Mail)
+                && endpoints.iter().any(|endpoint| endpoint.wants(&row.topic))
+        };
         let orders = self.orders_of(rows.iter().filter(|row| wanted(row))).await?;
         let mut spreading = Spreading::default();
         for row in rows {
             let order = row.order();
-            let mailed = self.shared.mailer.is_some() && Letter::of(&row.topic).is_some();
+            let mailed = self.shared.mailer.is_some()
+                && row.only() != Some(Only::Webhook)
+                && Letter::of(&row.topic).is_some();
             let body = match wanted(row) {
                 true => row.body(order.and_then(|id| orders.get(&id)))?,
                 false => String::new(),

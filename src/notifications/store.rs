@@ -77,6 +77,9 @@ select d.delivery_id, d.endpoint_id, w.url, d.event_id, d.topic, d.attempts, d.l
  where d.dead_at is not null and ($1::bigint is null or d.delivery_id < $1)
  order by d.delivery_id desc limit $2";
 
+const RESEND: &str = "-- outbox.resend
+insert into outbox (topic, reservation_id, payload) values ($1, $2, $3)";
+
 const RETRY: &str = "-- deliveries.retry
 with letter as (
     select * from deliveries where delivery_id = $1 and dead_at is not null for update
@@ -144,6 +147,7 @@ pub const STATEMENTS: &[&str] = &[
     FORGET_BROUGHT,
     BACKLOG,
     DEAD,
+    RESEND,
     RETRY,
     REGISTER,
     ALL,
@@ -189,6 +193,16 @@ pub(super) async fn bring(db: &Db, news: &[(Uuid, News)]) -> Result<(), Fault> {
     let reservations: Vec<_> = news.iter().map(|(_, news)| news.id).collect();
     let payloads: Vec<&Value> = news.iter().map(|(_, news)| &news.payload).collect();
     db.write(BRING, &[&ids, &topics, &reservations, &payloads]).await.map(drop)
+}
+
+/// Queues news of an order once more.
+pub(super) async fn resend(
+    db: &Db,
+    topic: &str,
+    reservation: Option<Uuid>,
+    payload: &Value,
+) -> Result<(), Fault> {
+    db.write(RESEND, &[&topic, &reservation, payload]).await.map(drop)
 }
 
 /// Notes the stock of products; answers of which something is told.

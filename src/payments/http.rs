@@ -11,6 +11,7 @@ use crate::kernel::{OrderId, PaymentId, ReservationId};
 use crate::orders::{Ask, Checkout, PayError, Payment, Provider, Till, Viewer, Which};
 use crate::payments::callback::{Callback, Said};
 use crate::payments::journal_store::Recorded;
+use crate::payments::review_http;
 use crate::payments::webhook::EventError;
 use crate::payments::{Payments, WebhookError};
 use crate::platform::http::{Json, PathOf, Problem, Query};
@@ -21,7 +22,15 @@ const LARGEST_EVENT: usize = 256 << 10;
 
 /// The operations of these routes.
 #[derive(utoipa::OpenApi)]
-#[openapi(paths(stripe_session, bkash_initiate, stripe_webhook, bkash_callback, read))]
+#[openapi(paths(
+    stripe_session,
+    bkash_initiate,
+    stripe_webhook,
+    bkash_callback,
+    read,
+    review_http::list,
+    review_http::resolve_review
+))]
 pub struct Operations;
 
 /// The routes of this feature.
@@ -34,7 +43,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(web::resource("/payment/bkash/initiate").route(web::post().to(bkash_initiate)))
         .service(webhook)
         .service(web::resource("/payment/bkash/callback").route(web::get().to(bkash_callback)))
-        .service(web::resource("/payments/{id}").route(web::get().to(read)));
+        .service(web::resource("/payments/{id}").route(web::get().to(read)))
+        .configure(review_http::routes);
 }
 
 impl From<EventError> for Problem {

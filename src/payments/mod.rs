@@ -13,6 +13,9 @@ mod open;
 mod paid;
 mod redact;
 mod refund;
+mod review;
+mod review_http;
+mod review_store;
 mod row_store;
 mod store;
 mod stripe;
@@ -32,6 +35,7 @@ use handle::Paid;
 pub use handle::{Parts, Payments};
 pub use http::{Operations, routes};
 pub use journal_store::STATEMENTS as JOURNAL_STATEMENTS;
+pub use review_store::STATEMENTS as REVIEW_STATEMENTS;
 pub use store::STATEMENTS;
 pub use stripe::{Event, News, Stripe, WebhookError};
 

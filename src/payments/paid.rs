@@ -25,6 +25,16 @@ impl Payments {
         if let Some(why) = receipt.mismatch(row.id, row.amount) {
             return self.hold_for_review(row, why).await;
         }
+        self.take(row, receipt, actor).await
+    }
+
+    /// Takes money that is for this payment.
+    pub(super) async fn take(
+        &self,
+        row: &Row,
+        receipt: &Receipt,
+        actor: &str,
+    ) -> Result<(), Fault> {
         // An event may name the page before it was attached.
         let page = row.provider_payment_id.clone();
         for _ in 0..ATTEMPTS {

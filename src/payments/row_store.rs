@@ -43,7 +43,7 @@ impl Status {
         }
     }
 
-    fn parse(text: &str) -> Result<Self, Fault> {
+    pub(super) fn parse(text: &str) -> Result<Self, Fault> {
         let all = [
             Self::Initiated,
             Self::Pending,
@@ -95,6 +95,8 @@ pub(super) struct Row {
     pub(super) refund_restock: Option<bool>,
     pub(super) refund_actor: Option<String>,
     pub(super) checks: i32,
+    /// What the provider said, or what did not fit.
+    pub(super) failure: Option<String>,
     pub(super) created_at: Instant,
 }
 
@@ -141,6 +143,7 @@ impl Row {
             refund_restock: row.get("refund_restock"),
             refund_actor: row.get("refund_actor"),
             checks: row.get("checks"),
+            failure: row.get("failure_code"),
             created_at: row.get("created_at"),
         })
     }

@@ -19,9 +19,10 @@ macro_rules! payment_columns {
        p.provider_trx_id, p.callback_signature, p.url, p.pay_deadline, p.pay_deadline <= now() as due,
        (extract(epoch from now() - p.created_at) * 1000)::bigint as age_ms,
        (extract(epoch from now() - p.execute_claimed_at) * 1000)::bigint as claimed_ms, p.refund_restock, p.refund_actor,
-       p.checks, p.created_at"
+       p.checks, p.created_at, p.failure_code"
     };
 }
+pub(super) use payment_columns;
 
 macro_rules! decision_columns {
     () => {

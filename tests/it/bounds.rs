@@ -228,7 +228,7 @@ async fn no_body_goes_beyond_what_the_document_says() {
                 wrong.extend(unless_refused(reply, &field, &format!("{operation}: {body:.200}")));
                 tried += 1;
             }
-            assert_eq!(rows(&postgres).await, before, "{operation}");
+            assert_eq!(rows(&postgres).await, before, "{operation}: {wrong:?}");
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));

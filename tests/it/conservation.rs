@@ -114,7 +114,7 @@ pub async fn examine(stores: &Stores) -> Result<(), String> {
         }
     }
     let outbox = "
-        select (select count(*) from outbox_seen where topic = 'order.paid') as told,
+        select (select count(*) from outbox_seen where topic = 'order.paid' and not payload ? 'only') as told,
                (select count(*) from orders where status in ('paid', 'fulfilled', 'refunded')) as orders,
                (select count(distinct order_id) from reservation_decisions where outcome = 'CONFIRMED') as confirmed";
     let row = postgres.query_one(outbox, &[]).await.unwrap();
@@ -143,7 +143,7 @@ async fn examine_payments(postgres: &tokio_postgres::Client) -> Result<(), Strin
              when p.status in ('refunded', 'review') then own.outcomes <@ '{ABORTED}'
                  and late.outcome is distinct from 'CONFIRMED'
              when p.status in ('failed', 'cancelled', 'expired')
-                 then own.outcomes <@ '{ABORTED}' and late.outcome is null
+                 then own.outcomes <@ '{ABORTED}' and late.outcome is distinct from 'CONFIRMED'
              else false end";
     match postgres.query(wrong, &[]).await.unwrap().first() {
         None => Ok(()),

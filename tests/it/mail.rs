@@ -123,8 +123,18 @@ async fn a_buyer_gets_a_confirmation_and_a_refund_notice() {
     assert!(letter.text.contains("Total: 39.98 USD") && letter.html.contains("39.98 USD"));
     assert!(letter.text.contains(id) && letter.html.contains(id));
 
-    act(&app, &order, "refund").await;
+    // Once more, for a buyer who lost it.
+    let path = format!("/api/admin/orders/{id}/resend");
+    let mailed = json!({ "what": "mail" });
+    let queued = app.post(&path, &app.admin(), mailed).await.expect(200);
+    assert_eq!(queued["queued"], "order.paid");
     let letters = has(&mail, 2).await;
+    assert_eq!(letters[1].text, letter.text);
+    let nobody = app.post(&path, &app.admin(), json!({ "what": "webhook" })).await;
+    nobody.expect_problem(409, "nothing_to_send");
+
+    act(&app, &order, "refund").await;
+    let letters = has(&mail, 3).await;
     let refund = format!("Refund of your order {id}");
     let refund = letters.iter().find(|letter| letter.header("Subject") == refund).unwrap();
     assert!(refund.text.contains("Refunded: 39.98 USD"), "{refund:#?}");

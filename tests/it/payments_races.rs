@@ -264,6 +264,75 @@ async fn money_that_does_not_fit_is_held_for_a_person_and_never_a_sale() {
     until_order(&till, &order, "paid").await;
 }
 
+/// A payment over 1999 that was paid with 9999, in review.
+async fn reviewed(till: &Till) -> Value {
+    let order = begun(till, "stripe", 2).await;
+    till.sandbox.tamper(&till.only_session(), json!({ "amount_total": 9_999 }));
+    till.pays(&till.only_session());
+    until_payment(till, &order["payment"], "review").await;
+    order
+}
+
+async fn resolve(till: &Till, order: &Value, outcome: &str) -> Reply {
+    let id = order["payment"]["id"].as_str().unwrap();
+    let path = format!("/api/admin/payments/{id}/resolve");
+    till.post(&path, &till.admin(), json!({ "outcome": outcome, "reason": "looked at" })).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_person_sells_refunds_or_releases_what_is_in_review() {
+    for (outcome, payment, of_order, stock) in [
+        ("accept", "paid", "paid", (2, 1, 0, 1)),
+        ("refund", "refunded", "cancelled", (2, 2, 0, 0)),
+        ("release", "cancelled", "cancelled", (2, 2, 0, 0)),
+    ] {
+        let till = Till::start().await;
+        let order = reviewed(&till).await;
+        let list = till.get("/api/admin/payments?status=review", &till.admin()).await.expect(200);
+        let listed = &list["items"][0];
+        assert_eq!(listed["id"], order["payment"]["id"]);
+        assert_eq!((&listed["failure"], &listed["user_id"]), (&json!("amount"), &json!("alice")));
+        let resolved = resolve(&till, &order, outcome).await.expect(200);
+        assert_eq!(resolved["status"], payment, "{outcome}");
+        until_order(&till, &order, of_order).await;
+        until("the stock agrees", || async { till.stock("PHONE").await == stock }).await;
+        let back = usize::from(outcome == "refund");
+        assert_eq!(till.sandbox.count(Call::StripeRefund), back, "{outcome}");
+        resolve(&till, &order, outcome).await.expect_problem(409, "not_in_review");
+        let list = till.get("/api/admin/payments?status=review", &till.admin()).await.expect(200);
+        assert_eq!(list["items"], json!([]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_review_is_not_sold_on_a_word_that_the_provider_does_not_give() {
+    let till = Till::start().await;
+    let order = begun(&till, "stripe", 2).await;
+    let mark = "update payments set status = 'review', failure_code = 'reference'";
+    till.stores.postgres().await.execute(mark, &[]).await.unwrap();
+    for outcome in ["accept", "refund"] {
+        resolve(&till, &order, outcome).await.expect_problem(409, "not_paid");
+    }
+    till.sandbox.fail(Call::StripeRetrieve, Fault::Drop, 8);
+    let away = resolve(&till, &order, "accept").await;
+    away.expect_problem(503, "provider_unavailable");
+    assert_eq!(till.stock("PHONE").await, (2, 1, 1, 0));
+    assert_eq!(resolve(&till, &order, "release").await.expect(200)["status"], "cancelled");
+    until("the unit is back", || async { till.stock("PHONE").await == (2, 2, 0, 0) }).await;
+    // What its provider will not give back stays for a person, and its units are given up.
+    let till = Till::start().await;
+    let order = reviewed(&till).await;
+    let error = json!({ "error": { "type": "invalid_request_error", "code": "charge_disputed", "message": "no" } });
+    till.sandbox.fail(Call::StripeRefund, Fault::Answer { status: 400, body: error }, 1);
+    assert_eq!(resolve(&till, &order, "refund").await.expect(200)["status"], "review");
+    until("the unit is back", || async { till.stock("PHONE").await == (2, 2, 0, 0) }).await;
+    resolve(&till, &order, "accept").await.expect_problem(409, "refund_decided");
+    assert_eq!(resolve(&till, &order, "release").await.expect(200)["status"], "cancelled");
+    let path = format!("/api/admin/payments/{}/resolve", order["id"].as_str().unwrap());
+    let unknown = till.post(&path, &till.admin(), json!({ "outcome": "accept" })).await;
+    unknown.expect_problem(404, "not_found");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_that_is_not_believed_is_refused_and_leaves_no_trace() {
     let till = Till::start().await;

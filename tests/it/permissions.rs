@@ -87,6 +87,9 @@ POST   /api/webhook-endpoints/{endpoint}/rotate-secret | 401 | 401 | 403 | 403 |
 DELETE /api/webhook-endpoints/{endpoint}      |  401   |   401   |  403  | 403 |  403  |  403  |   204   |  204
 GET    /api/admin/dead-letters                |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
 POST   /api/admin/dead-letters/{letter}/retry |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+GET    /api/admin/payments                    |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+POST   /api/admin/payments/{review}/resolve   |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+POST   /api/admin/orders/{listened}/resend    |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
 ";
 
 /// Who calls, in the order of the columns.

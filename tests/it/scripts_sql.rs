@@ -236,6 +236,7 @@ async fn every_statement_of_the_stores_can_be_prepared() {
         holdfast::orders::STATEMENTS,
         holdfast::payments::STATEMENTS,
         holdfast::payments::JOURNAL_STATEMENTS,
+        holdfast::payments::REVIEW_STATEMENTS,
         holdfast::reservations::STATEMENTS,
         holdfast::stock::STATEMENTS,
         holdfast::suppliers::STATEMENTS,

@@ -139,6 +139,24 @@ async fn a_delivery_that_is_given_up_lets_the_next_pass_and_is_sent_again_by_an_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_an_order_is_sent_again() {
+    let app = TestApp::start().await;
+    app.product("PHONE", 5, json!({})).await;
+    let receiver = Receiver::start().await;
+    subscribe(&app, &receiver, &["order.paid"]).await;
+    let order = order(&app, "alice", "PHONE").await;
+    let first = receiver.has(1).await[0].clone();
+    let path = format!("/api/admin/orders/{}/resend", order["id"].as_str().unwrap());
+    app.post(&path, &app.admin(), json!({ "what": "webhook" })).await.expect(200);
+    let calls = receiver.has(2).await;
+    let (before, after) = (&first.body, &calls[1].body);
+    assert_eq!((&after["type"], &after["data"]), (&before["type"], &before["data"]));
+    assert_ne!(calls[1].id(), first.id());
+    let mail = app.post(&path, &app.admin(), json!({ "what": "mail" })).await;
+    mail.expect_problem(409, "nothing_to_send");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_was_away_is_told_once_it_is_back() {
     let app = TestApp::start_with(&[("HOLDFAST__OUTBOX__ATTEMPTS", "100")]).await;
     app.product("PHONE", 5, json!({})).await;

@@ -53,6 +53,11 @@ impl<'a> World<'a> {
     /// The path of an operation with the names of the things that `call` makes.
     pub fn path(&self, operation: &str) -> String {
         let path = operation.split(' ').nth(1).unwrap();
+        match operation {
+            "POST /api/admin/payments/{}/resolve" => return path.replace("{}", "{review}"),
+            "POST /api/admin/orders/{}/resend" => return path.replace("{}", "{listened}"),
+            _ => {}
+        }
         let mut parts: Vec<&str> = path.split('/').collect();
         for at in 1..parts.len() {
             if parts[at] == "{}" {
@@ -135,6 +140,22 @@ impl<'a> World<'a> {
                 let more = json!({ "price": "10.00", "currency": "BDT" });
                 self.app.product(&sku, 9, more).await;
                 vec![("taka_hold", self.app.held("alice", &sku, 1).await)]
+            }
+            "review" => {
+                let made = Box::pin(self.make("payment")).await;
+                let sql = "update payments set status = 'review' where payment_id = $1::text::uuid";
+                self.postgres.execute(sql, &[&made[0].1]).await.unwrap();
+                vec![("review", made[0].1.clone())]
+            }
+            // Somebody wants to know of it, who is not there.
+            "listened" => {
+                let body =
+                    json!({ "url": "https://shop.example/hooks", "events": ["order.fulfilled"] });
+                self.app.post("/api/webhook-endpoints", &service, body).await.expect(201);
+                let order = Box::pin(self.make("order")).await[0].1.clone();
+                let sql = "update orders set status = 'fulfilled' where order_id = $1::text::uuid";
+                self.postgres.execute(sql, &[&order]).await.unwrap();
+                vec![("listened", order)]
             }
             "letter" => vec![("letter", self.letter().await)],
             "account" | "refresh" => {
@@ -233,6 +254,10 @@ fn template(operation: &str) -> Value {
         "POST /api/webhook-endpoints" => json!({
             "url": "https://shop.example/hooks", "events": ["order.cancelled"], "description": "the shop",
         }),
+        "POST /api/admin/payments/{}/resolve" => {
+            json!({ "outcome": "release", "reason": "settled" })
+        }
+        "POST /api/admin/orders/{}/resend" => json!({ "what": "webhook" }),
         "POST /api/stock" => json!({
             "product_id": "#{product}", "movement_type": "IN", "quantity": 5, "note": "two boxes",
         }),

@@ -108,6 +108,18 @@ pub const CODES: &[Code] = &[
     ),
     code(409, "order_cancelled", "The order is cancelled: nothing was sold."),
     code(409, "order_refunded", "The order is refunded, and its units went back."),
+    code(409, "not_in_review", "The payment is not in review: nobody has to decide about it."),
+    code(
+        409,
+        "not_paid",
+        "The provider has no money for this payment, or none that is real here. Release it instead.",
+    ),
+    code(409, "nothing_to_send", "There is no news of this order, or nobody to send it to."),
+    code(
+        409,
+        "refund_decided",
+        "The units of this payment were given up and its money is to go back. Refund or release it.",
+    ),
     code(409, "order_paid", "The order is paid, so it cannot be cancelled any more."),
     code(
         409,
