@@ -457,16 +457,19 @@ async fn a_deadline_that_meets_a_silent_provider_keeps_the_hold() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_storm_of_checkouts_against_a_provider_that_answers_429_loses_no_hold() {
-    const BUYERS: usize = 40;
+    const BUYERS: usize = 300;
     let till = Till::start().await;
-    product(&till, "PHONE", 100, json!({})).await;
+    product(&till, "PHONE", 400, json!({})).await;
     let buyers: Vec<String> = (0..BUYERS).map(|buyer| format!("buyer-{buyer}")).collect();
     let till = &till;
     let ids = join_all(buyers.iter().map(|buyer| till.held(buyer, "PHONE", 1))).await;
     // Each of these makes all calls rest for longer.
     till.sandbox.fail(Call::StripeCreate, Fault::too_many(), 3);
-    let tries = buyers.iter().zip(&ids).map(|(buyer, id)| async move {
+    let opens = tokio::time::Instant::now();
+    let tries = buyers.iter().zip(&ids).enumerate().map(|(rank, (buyer, id))| async move {
         let own = till.customer(buyer);
+        // A hundred come each second, four times as many as are taken to the provider.
+        tokio::time::sleep_until(opens + Duration::from_millis(10) * rank as u32).await;
         let begun = std::time::Instant::now();
         loop {
             let reply = till.post("/api/checkout", &own, with_payment(id, "stripe")).await;
@@ -482,7 +485,8 @@ async fn a_storm_of_checkouts_against_a_provider_that_answers_429_loses_no_hold(
     let orders = join_all(tries).await;
     assert!(orders.iter().all(|order| order["status"] == "pending_payment"));
     assert_eq!(till.sandbox.sessions().len(), BUYERS, "no session twice");
-    assert_eq!(till.stock("PHONE").await, (100, 60, 40, 0));
+    assert_eq!(till.stock("PHONE").await, (400, 100, 300, 0));
+    assert!(till.sandbox.count(Call::StripeCreate) >= BUYERS + 3, "it did answer 429");
 }
 
 #[tokio::test(flavor = "multi_thread")]
