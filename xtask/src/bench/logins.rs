@@ -1,8 +1,8 @@
 //! Whether those who sign in take the processor from those who buy.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -12,9 +12,8 @@ use super::report::{Part, Report};
 use super::world::World;
 use crate::http;
 
-/// How many sign in at once, again each second.
-const LOGINS: usize = 200;
-const AGAIN: Duration = Duration::from_secs(1);
+/// How many sign in at once.
+const LOGINS: u64 = 200;
 /// Holds per second meanwhile, as a share of the peak.
 const SHARE: f64 = 0.25;
 
@@ -35,15 +34,16 @@ pub(super) fn measure(bench: &Bench<'_>, peak: f64, report: &mut Report) -> Resu
     let crowd = Crowd { rate: Some(peak * SHARE), ..crowd };
     let (mut alone, mut beside) = (Vec::new(), Vec::new());
     let answers = Answers::default();
-    for _ in 0..bench.size.repeats {
+    for round in 0..bench.size.repeats {
         alone.push(crowd.visit(bench, &world)?.latency_ms("reserve", "p99"));
-        let over = AtomicBool::new(false);
         let authority = world.service.authority();
         let figures = thread::scope(|scope| {
-            scope.spawn(|| sign_in_again_and_again(authority, &over, &answers));
-            let figures = crowd.visit(bench, &world);
-            over.store(true, Ordering::Relaxed);
-            figures
+            scope.spawn(|| {
+                // In the middle of what is measured.
+                thread::sleep(Duration::from_secs(bench.size.seconds) / 2);
+                sign_in_all(authority, round as u64, &answers);
+            });
+            crowd.visit(bench, &world)
         })?;
         beside.push(figures.latency_ms("reserve", "p99"));
         bench.interrupt.check()?;
@@ -51,29 +51,23 @@ pub(super) fn measure(bench: &Bench<'_>, peak: f64, report: &mut Report) -> Resu
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let (checked, overloaded) = (count(&answers.checked), count(&answers.overloaded));
     report.notes.push(format!(
-        "{LOGINS} logins at once, each second: {checked} passwords were checked, {overloaded} logins were told to come \
+        "{LOGINS} logins at once, in each round: {checked} passwords were checked, {overloaded} logins were told to come \
          again; meanwhile {:.0} holds/s, a quarter of the peak",
         peak * SHARE
     ));
     bench.wrong(count(&answers.wrong), "a login was answered neither 401 nor 503");
-    let name = "p99 of a hold, ms, 200 logins each second / none";
+    let name = "p99 of a hold, ms, a burst of 200 logins / none";
     bench.tell(report, Part::rounds(None, name, (&beside, &alone)));
     Ok(())
 }
 
-/// Bursts of logins under names that nobody has: an unknown name costs the same work as a known one.
-fn sign_in_again_and_again(authority: &str, over: &AtomicBool, answers: &Answers) {
-    let mut number = 0;
-    while !over.load(Ordering::Relaxed) {
-        let begun = Instant::now();
-        thread::scope(|scope| {
-            for _ in 0..LOGINS {
-                number += 1;
-                scope.spawn(move || sign_in(authority, number, answers));
-            }
-        });
-        thread::sleep(AGAIN.saturating_sub(begun.elapsed()));
-    }
+/// A burst of logins under names that nobody has: an unknown name costs the same work as a known one.
+fn sign_in_all(authority: &str, round: u64, answers: &Answers) {
+    thread::scope(|scope| {
+        for number in 0..LOGINS {
+            scope.spawn(move || sign_in(authority, round * LOGINS + number, answers));
+        }
+    });
 }
 
 fn sign_in(authority: &str, number: u64, answers: &Answers) {
