@@ -37,11 +37,11 @@ pub(super) fn measure(bench: &Bench<'_>, peak: f64, report: &mut Report) -> Resu
     for round in 0..bench.size.repeats {
         alone.push(crowd.visit(bench, &world)?.latency_ms("reserve", "p99"));
         let authority = world.service.authority();
+        let (middle, answers) = (Duration::from_secs(bench.size.seconds) / 2, &answers);
         let figures = thread::scope(|scope| {
-            scope.spawn(|| {
-                // In the middle of what is measured.
-                thread::sleep(Duration::from_secs(bench.size.seconds) / 2);
-                sign_in_all(authority, round as u64, &answers);
+            scope.spawn(move || {
+                thread::sleep(middle);
+                sign_in_all(authority, round as u64, answers);
             });
             crowd.visit(bench, &world)
         })?;
