@@ -9,6 +9,14 @@ create table cart_items (
     constraint cart_items_quantity_check check (quantity between 1 and 1000000)
 );
 
+-- Which requests with an Idempotency-Key have added something, so that it is added once even if Redis forgets the key.
+create table cart_additions (
+    request_key bytea       primary key,
+    created     boolean     not null,
+    created_at  timestamptz not null default now()
+);
+create index cart_additions_by_age on cart_additions (created_at);
+
 -- Lists of orders go by their ids, which are made in the order of time.
 create index orders_page_by_user on orders (user_id, order_id desc);
 create index order_items_by_product on order_items (product_id, order_id desc);
@@ -16,16 +24,23 @@ create index order_items_by_product on order_items (product_id, order_id desc);
 -- An order of several reservations that all stood before names none of them.
 alter table outbox alter column reservation_id drop not null;
 
--- Adds units to a buyer's line of a product. Refuses with a code; the lock makes the bound on lines exact.
-create function cart_add(p_user text, p_product bigint, p_quantity bigint, p_most integer)
+-- Adds units to a buyer's line of a product. Refuses with a code; the lock makes the bound on lines exact, and lets an
+-- earlier run of the same request be seen.
+create function cart_add(p_user text, p_product bigint, p_quantity bigint, p_most integer, p_key bytea)
 returns table (refused text, cart_item_id bigint, created boolean) language plpgsql volatile
     set jit = off set enable_seqscan = off as $$
 #variable_conflict use_column
 declare
     wanted text;
     item   cart_items;
+    fresh  boolean;
 begin
     perform pg_advisory_xact_lock(hashtextextended('cart ' || p_user, 0));
+    select a.created into fresh from cart_additions a where a.request_key = p_key;
+    if found then
+        return query select null::text, null::bigint, fresh;
+        return;
+    end if;
     select p.currency into wanted from products p where p.product_id = p_product and p.published
        and p.deleted_at is null;
     if wanted is null then
@@ -33,19 +48,30 @@ begin
         return;
     end if;
     select * into item from cart_items c where c.user_id = p_user and c.product_id = p_product;
+    fresh := item.cart_item_id is null;
     if item.quantity + p_quantity > 1000000 then
         return query select 'too_many', item.cart_item_id, false;
+        return;
     elsif item.cart_item_id is not null then
         return query update cart_items c set quantity = c.quantity + p_quantity
             where c.cart_item_id = item.cart_item_id returning null::text, c.cart_item_id, false;
     elsif exists (select from cart_items c join products p using (product_id)
                    where c.user_id = p_user and p.currency <> wanted) then
         return query select 'mixed_currency', null::bigint, false;
+        return;
     elsif (select count(*) from cart_items c where c.user_id = p_user) >= p_most then
         return query select 'cart_full', null::bigint, false;
+        return;
     else
         return query insert into cart_items as c (user_id, product_id, quantity)
             values (p_user, p_product, p_quantity) returning null::text, c.cart_item_id, true;
+    end if;
+    if p_key is not null then
+        insert into cart_additions (request_key, created) values (p_key, fresh);
+        -- As long as the key is kept elsewhere; each addition takes away two that are over.
+        delete from cart_additions a where a.request_key = any (array(
+            select o.request_key from cart_additions o where o.created_at < now() - interval '24 hours'
+             order by o.created_at limit 2 for update skip locked));
     end if;
 end $$;
 

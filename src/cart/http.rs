@@ -2,7 +2,7 @@
 
 use actix_web::http::StatusCode;
 use actix_web::http::header::LOCATION;
-use actix_web::{HttpResponse, web};
+use actix_web::{HttpMessage, HttpRequest, HttpResponse, web};
 use futures_util::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +11,7 @@ use crate::identity::Caller;
 use crate::kernel::money::sum;
 use crate::kernel::{Currency, Money, ProductId, Quantity, Sku};
 use crate::platform::Fault;
+use crate::platform::http::idempotency::RequestKey;
 use crate::platform::http::{Json, PathOf, Problem};
 
 /// The operations of these routes.
@@ -137,12 +138,14 @@ async fn read(caller: Caller, carts: web::Data<Carts>) -> Result<HttpResponse, P
     extensions(("x-codes" = json!(["forbidden", "unknown_product", "mixed_currency", "cart_full"]))),
 )]
 async fn add(
+    request: HttpRequest,
     caller: Caller,
     carts: web::Data<Carts>,
     Json(body): Json<AddRequest>,
 ) -> Result<HttpResponse, Problem> {
     buyer(&caller)?;
-    let created = carts.add(&caller.sub, body.product_id, body.quantity).await?;
+    let key = request.extensions().get::<RequestKey>().map(|key| key.0.clone());
+    let created = carts.add(&caller.sub, body.product_id, body.quantity, key.as_deref()).await?;
     let mut response = if created { HttpResponse::Created() } else { HttpResponse::Ok() };
     Ok(response.insert_header((LOCATION, "/api/cart")).json(cart(&carts, &caller).await?))
 }

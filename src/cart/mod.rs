@@ -77,14 +77,16 @@ impl Carts {
         store::lines(&self.db, user).await
     }
 
-    /// Puts units of a product into the cart; answers whether that made a new line.
+    /// Puts units of a product into the cart; answers whether that made a new line. An earlier run of the same request
+    /// (`request_key`) counts as this one.
     pub async fn add(
         &self,
         user: &UserId,
         product: ProductId,
         quantity: Quantity,
+        request_key: Option<&[u8]>,
     ) -> Result<bool, AddError> {
-        store::add(&self.db, user, product, quantity).await
+        store::add(&self.db, user, product, quantity, request_key).await
     }
 
     /// Sets the quantity of a line; false where the buyer has no such line.

@@ -12,7 +12,7 @@ select c.cart_item_id, c.product_id, p.sku, p.name, p.currency, p.price_minor, c
  order by c.cart_item_id";
 
 const ADD: &str = "-- cart_items.add
-select refused, created from cart_add($1, $2, $3, $4)";
+select refused, created from cart_add($1, $2, $3, $4, $5)";
 
 const SET: &str = "-- cart_items.set
 update cart_items set quantity = $3 where user_id = $1 and cart_item_id = $2 returning cart_item_id";
@@ -49,8 +49,9 @@ pub(super) async fn add(
     user: &UserId,
     product: ProductId,
     quantity: Quantity,
+    request_key: Option<&[u8]>,
 ) -> Result<bool, AddError> {
-    let rows = db.write(ADD, &[user, &product, &quantity, &MAX_LINES]).await?;
+    let rows = db.write(ADD, &[user, &product, &quantity, &MAX_LINES, &request_key]).await?;
     let row = rows.first().ok_or_else(|| Fault::internal("adding to a cart"))?;
     match row.get::<_, Option<&str>>("refused") {
         None => Ok(row.get("created")),

@@ -192,6 +192,37 @@ async fn a_twin_in_flight_is_told_to_come_again() {
     assert_eq!(again.expect(201), order);
 }
 
+/// What a Redis does that has lost its data.
+async fn forget_keys(app: &TestApp) {
+    let mut redis = app.stores.redis().await;
+    let pattern = format!("{}idem:*", app.stores.prefix);
+    let keys: Vec<String> = redis::cmd("KEYS").arg(pattern).query_async(&mut redis).await.unwrap();
+    assert!(!keys.is_empty());
+    let () = redis::cmd("DEL").arg(keys).query_async(&mut redis).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn units_come_into_a_cart_once_even_if_redis_forgets_the_key() {
+    let app = TestApp::start().await;
+    let own = app.customer("alice");
+    let product = app.product("A", 5, json!({ "price": "10.00" })).await;
+    let body = json!({ "product_id": product, "quantity": 2 });
+    let add = async |key: &str| post(&app, "/api/cart/items", &own, key, &body).await;
+    let first = add("one").await.expect(201);
+    forget_keys(&app).await;
+    let again = add("one").await;
+    assert!(!replayed(&again));
+    assert_eq!(again.expect(201), first);
+    assert_eq!(add("two").await.expect(200)["items"][0]["quantity"], 4);
+    // What was kept for a day is over.
+    let postgres = app.stores.postgres().await;
+    let age = "update cart_additions set created_at = now() - interval '25 hours'";
+    assert_eq!(postgres.execute(age, &[]).await.unwrap(), 2);
+    add("three").await.expect(200);
+    let kept = postgres.query_one("select count(*) from cart_additions", &[]).await.unwrap();
+    assert_eq!(kept.get::<_, i64>(0), 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_product_is_created_once_even_if_redis_forgets_the_key() {
     let app = TestApp::start().await;
@@ -203,13 +234,7 @@ async fn a_product_is_created_once_even_if_redis_forgets_the_key() {
         let key = body.to_string();
         let first = post(&app, "/api/products", &maker, &key, &body).await.expect(201);
         assert!(replayed(&post(&app, "/api/products", &maker, &key, &body).await));
-        let mut redis = app.stores.redis().await;
-        let pattern = format!("{}idem:*", app.stores.prefix);
-        let keys: Vec<String> =
-            redis::cmd("KEYS").arg(pattern).query_async(&mut redis).await.unwrap();
-        assert!(!keys.is_empty());
-        let () = redis::cmd("DEL").arg(keys).query_async(&mut redis).await.unwrap();
-
+        forget_keys(&app).await;
         let again = post(&app, "/api/products", &maker, &key, &body).await;
         assert!(!replayed(&again));
         assert_eq!(again.expect(201), first);
