@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::app::{Reply, TestApp, until};
+use crate::till::{BACK_URL, OK_URL, Till, product};
 use crate::world::UNLIMITED;
 
 /// Sends what a client of theirs sends: a token where it has one, a body where there is one.
@@ -239,4 +240,36 @@ async fn a_shop_with_its_own_slashes_signs_in_lists_and_orders_whole_or_not_at_a
         (app.stock("PLENTY").await, app.stock("SCARCE").await),
         ((9, 7, 0, 2), (1, 0, 0, 1))
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shop_with_its_own_slashes_is_paid_with_stripe_and_bkash() {
+    let till = Till::start_with(&UNLIMITED).await;
+    let account =
+        json!({ "username": "dave", "email": "dave@example.org", "password": "strongpassword" });
+    call(&till, "POST", "/api/auth/register/", "", account).await.expect(201);
+    let login = json!({ "username": "dave", "password": "strongpassword" });
+    let session = call(&till, "POST", "/api/auth/login/", "", login).await.expect(200);
+    let dave = session["access"].as_str().unwrap();
+    product(&till, "PHONE", 5, json!({})).await;
+    for path in ["/api/payment/stripe/session/", "/api/payment/bkash/initiate/"] {
+        let wanted = json!({ "sku": "PHONE", "quantity": 1 });
+        let held = call(&till, "POST", "/api/reserve/", dave, wanted).await.expect(201);
+        let body = json!({
+            "reservation_id": held["reservation_id"], "success_url": OK_URL, "cancel_url": BACK_URL,
+        });
+        let payment = call(&till, "POST", path, dave, body).await.expect(201);
+        assert!(payment["url"].is_string(), "{path}");
+        if payment["provider"] == "stripe" {
+            till.pays(&till.only_session());
+        } else {
+            assert_eq!(till.releases(&payment).await.status, 303);
+        }
+        let order = format!("/api/orders/{}/", payment["order_id"].as_str().unwrap());
+        until("the order is paid", || async {
+            call(&till, "GET", &order, dave, Value::Null).await.expect(200)["status"] == "paid"
+        })
+        .await;
+    }
+    until("two are sold", || async { till.stock("PHONE").await == (5, 3, 0, 2) }).await;
 }
