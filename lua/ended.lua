@@ -9,6 +9,6 @@ if not load_stock() then return { REBUILD } end
 local reply = { 0, first_score(G) }
 for _, rid in ipairs(redis.call('ZRANGEBYSCORE', G, '-inf', now_ms() - ARGV[1], 'LIMIT', 0, ARGV[2])) do
   reply[#reply + 1] = rid
-  reply[#reply + 1] = redis.call('HGET', H, rid) or ''
+  reply[#reply + 1] = shown(rid)
 end
 return reply

@@ -8,6 +8,6 @@ assert(#KEYS == 6 and #ARGV == 1, 'find: arity')
 if not load_stock() then return { REBUILD } end
 local buyer = load_buyer(ARGV[1])
 local rid = buyer.slot ~= '-' and buyer.slot or buyer.last
-local packed = rid ~= '-' and redis.call('HGET', H, rid)
-if not packed then return { 1 } end
+local packed = rid ~= '-' and shown(rid) or ''
+if packed == '' then return { 1 } end
 return { 0, now_ms(), rid, packed }

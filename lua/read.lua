@@ -7,5 +7,5 @@
 assert(#KEYS == 6 and #ARGV >= 1, 'read: arity')
 if not load_stock() then return { REBUILD } end
 local reply = { 0, now_ms() }
-for i, rid in ipairs(ARGV) do reply[2 + i] = redis.call('HGET', H, rid) or '' end
+for i, rid in ipairs(ARGV) do reply[2 + i] = shown(rid) end
 return reply

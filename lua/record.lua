@@ -17,6 +17,11 @@ local function now_ms()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
+-- Deadlines stand in records and in their index on the expiry clock, which is LAG ms behind the server's: it stood still
+-- while expiry was frozen, and while FROZEN it does. Scripts reckon with the server's: what is read is put forward by
+-- LAG, what is written is put back by it, so that a freeze and its end cost one write a SKU.
+local LAG, FROZEN = 0, false
+
 local function unpack_fields(packed)
   local fields = {}
   for field in string.gmatch(packed, '%S+') do fields[#fields + 1] = field end
@@ -45,9 +50,25 @@ end
 local function record(rid)
   if records[rid] == nil then
     local packed = redis.call('HGET', H, rid)
-    records[rid] = packed and unpack_fields(packed)
+    local r = packed and unpack_fields(packed)
+    if r and LAG > 0 then r[DEADLINE] = string.format('%d', r[DEADLINE] + LAG) end
+    records[rid] = r
   end
   return records[rid]
+end
+
+-- A record as it is shown, or an empty string.
+local function shown(rid)
+  local r = LAG > 0 and record(rid)
+  return r and table.concat(r, ' ') or redis.call('HGET', H, rid) or ''
+end
+
+local function pack(r)
+  local deadline = r[DEADLINE]
+  if LAG > 0 then r[DEADLINE] = string.format('%d', deadline - LAG) end
+  local packed = table.concat(r, ' ')
+  r[DEADLINE] = deadline
+  return packed
 end
 
 local function save_record(rid, r) records[rid], changed_records[rid] = r, r end
@@ -55,9 +76,12 @@ local function save_record(rid, r) records[rid], changed_records[rid] = r, r end
 -- The counters, or nil when this SKU must be rebuilt first: Redis does not have it, or it was closed because Redis
 -- may have gone back in time.
 local function load_stock()
-  local f = redis.call('HMGET', S, 'epoch', 'avail', 'held', 'sold', 'ready')
+  local f = redis.call('HMGET', S, 'epoch', 'avail', 'held', 'sold', 'ready', 'lag', 'frozen')
   local avail, held, sold = tonumber(f[2]), tonumber(f[3]), tonumber(f[4])
   if not (tonumber(f[1]) and avail and held and sold and f[5]) then return nil end
+  LAG = tonumber(f[6] or 0) or 0
+  local since = tonumber(f[7] or 0) or 0
+  if since > 0 then LAG, FROZEN = LAG + math.max(0, now_ms() - since), true end
   return { epoch = f[1], avail = avail, held = held, sold = sold }
 end
 
@@ -89,10 +113,13 @@ end
 -- Counters change only where records do.
 local function commit(stock)
   local packed, kept, dropped = {}, {}, {}
-  for rid, r in pairs(changed_records) do push(packed, rid, table.concat(r, ' ')) end
+  for rid, r in pairs(changed_records) do push(packed, rid, pack(r)) end
   for user, b in pairs(changed_buyers) do
     local entry = pack_buyer(b)
     if entry == '- 0 0 0 -' then push(dropped, user) else push(kept, user, entry) end
+  end
+  if LAG > 0 then
+    for i = 1, #opened, 2 do opened[i] = string.format('%d', opened[i] - LAG) end
   end
   send('HSET', H, packed)
   send('HSET', B, kept)
@@ -137,7 +164,7 @@ local function is_due(r, now) return r[STATE] == HELD and tonumber(r[DEADLINE]) 
 -- Releases up to `limit` holds that are past their deadline; answers how many and the greatest lateness in ms.
 local function reap(stock, now, limit)
   local count, lag = 0, 0
-  for _, rid in ipairs(redis.call('ZRANGEBYSCORE', D, '-inf', now, 'LIMIT', 0, limit)) do
+  for _, rid in ipairs(redis.call('ZRANGEBYSCORE', D, '-inf', now - LAG, 'LIMIT', 0, limit)) do
     local r = record(rid)
     if r and is_due(r, now) then
       lag = math.max(lag, now - tonumber(r[DEADLINE]))
@@ -153,5 +180,17 @@ end
 
 local function first_score(key)
   local first = redis.call('ZRANGE', key, 0, 0, 'WITHSCORES')
-  return tonumber(first[2] or 0)
+  local score = tonumber(first[2] or 0)
+  if key ~= D or score == 0 then return score end
+  return FROZEN and 0 or score + LAG
+end
+
+-- How many entries of an index stand before this place.
+local function rank(index, score, rid)
+  local low, high = redis.call('ZCOUNT', index, '-inf', '(' .. score), redis.call('ZCOUNT', index, '-inf', score)
+  while low < high do
+    local middle = math.floor((low + high) / 2)
+    if redis.call('ZRANGE', index, middle, middle)[1] < rid then low = middle + 1 else high = middle end
+  end
+  return low
 end

@@ -28,7 +28,7 @@ local function sale_refusal()
   if terms[5] == 'paused' then return { 7 } end
   if now < tonumber(terms[3]) then return { 5, terms[3] } end
   local closes = tonumber(terms[4])
-  if terms[5] == 'closed' or (closes > 0 and now >= closes) then return { 6 } end
+  if terms[5] == 'closed' or terms[5] == 'draining' or (closes > 0 and now >= closes) then return { 6 } end
 end
 
 -- Whether `delta` more units may be taken by this buyer: the sale, the cap, then the stock.

@@ -7,7 +7,7 @@
 -- Cost  O(log n).
 assert(#KEYS == 6 and #ARGV == 7, 'terms: arity')
 if not load_stock() then return { REBUILD } end
-local live = redis.call('ZCOUNT', D, string.format('(%d', now_ms()), '+inf') + redis.call('ZCARD', P)
+local live = redis.call('ZCOUNT', D, string.format('(%d', now_ms() - LAG), '+inf') + redis.call('ZCARD', P)
 if ARGV[7] == '1' and live > 0 then return { 1, live } end
 if (tonumber(redis.call('HGET', S, 'terms') or -1) or -1) <= tonumber(ARGV[6]) then
   redis.call('HSET', S, 'ttl_ms', ARGV[1], 'cap', ARGV[2], 'opens_at', ARGV[3], 'closes_at', ARGV[4], 'sale', ARGV[5],

@@ -6,7 +6,9 @@ create index payments_by_user on payments (user_id, payment_id desc);
 -- it can be sold as any other. `refund`: units that were kept for it go back, and the money does, as money that came too
 -- late; the row that keeps such money from being sold is written here. `release`: the units go back, and the money is
 -- somebody else's affair. Answers resolved, known (it is not in review), or given_up (its units were, so it cannot be accepted).
-create function resolve_review(p_payment uuid, p_outcome text, p_intent text, p_trx text, p_actor text)
+create function resolve_review(
+    p_payment uuid, p_outcome text, p_intent text, p_trx text, p_actor text, p_reason text
+)
 returns text language plpgsql volatile
     set jit = off set enable_seqscan = off as $$
 declare
@@ -23,6 +25,8 @@ begin
              where d.reservation_id = pay.late_reservation_id and d.outcome = 'ABORTED') then
         return 'given_up';
     end if;
+    perform note_audit(p_actor, 'payment.resolve', p_payment::text, jsonb_strip_nulls(jsonb_build_object(
+        'outcome', p_outcome, 'failure', pay.failure_code, 'reason', p_reason)));
     update payments p
        set status = case when held then 'pending' else 'cancelled' end, checks = 0, updated_at = now(),
            next_check_at = now() + interval '5 seconds'

@@ -16,9 +16,11 @@ use tokio::sync::Notify;
 use tracing_actix_web::TracingLogger;
 
 use crate::accounts::{self, Accounts};
+use crate::audit::{self, Audit};
 use crate::cart::{self, Carts};
 use crate::catalogue::{Catalogue, Sale};
-use crate::config::Settings;
+use crate::config::{Current, Loaded, Settings};
+use crate::health::{self, Health};
 use crate::identity::{Authenticator, Tokens, caller_of, subject_of};
 use crate::kernel::Clock;
 use crate::notifications::{self, Notifications};
@@ -34,12 +36,20 @@ use crate::platform::http::limits::{RateLimits, limited};
 use crate::platform::http::probes::{self, Readiness};
 use crate::platform::limiter::Limiter;
 use crate::platform::redis::{Lane, Redis, Via};
+use crate::platform::replicas::Replicas;
 use crate::platform::telemetry::RequestSpan;
+use crate::platform::vitals::Vitals;
 use crate::platform::{Db, Tasks, metrics, postgres};
+use crate::reconcile::{self, Reconcile};
 use crate::reservations::{self, Reservations};
+use crate::sales::{self, Sales};
+use crate::settings::{self, LiveSettings};
 use crate::stock::{self, Movements};
 use crate::suppliers::{self, Suppliers};
-use crate::{catalogue, openapi, orders};
+use crate::{catalogue, console, openapi, orders};
+
+/// How long a statement may take that a person asked for and waits for.
+const LONGEST_STATEMENT: Duration = Duration::from_secs(60);
 
 /// A running service.
 pub struct App {
@@ -49,6 +59,7 @@ pub struct App {
     pub management_address: SocketAddr,
     reservations: Reservations,
     payments: Payments,
+    live_settings: LiveSettings,
     servers: Vec<ServerHandle>,
     ended: Arc<Ended>,
     readiness: Readiness,
@@ -68,6 +79,7 @@ struct Ended {
 struct Handles {
     authenticator: Authenticator,
     accounts: Accounts,
+    audit: Audit,
     catalogue: Catalogue,
     suppliers: Suppliers,
     reservations: Reservations,
@@ -76,16 +88,21 @@ struct Handles {
     orders: Orders,
     payments: Payments,
     notifications: Notifications,
+    live_settings: LiveSettings,
+    health: Health,
+    reconcile: Reconcile,
     idempotency: Idempotency,
     rate_limits: RateLimits,
+    sales: Sales,
     readiness: Readiness,
     settings: Arc<Settings>,
+    current: Current,
 }
 
 impl App {
     /// Checks the stores, starts the background work, and serves. Ready when `/readyz` says so.
-    pub async fn start(settings: Settings, clock: Clock) -> anyhow::Result<Self> {
-        let settings = Arc::new(settings);
+    pub async fn start(loaded: Loaded, clock: Clock) -> anyhow::Result<Self> {
+        let settings = Arc::new(loaded.settings.clone());
         let recorder = metrics::install()?;
         let db = Db::new(&settings.database, &clock).context("the setting database.url")?;
         let pools = Pools::new(&settings, &db)?;
@@ -97,12 +114,15 @@ impl App {
         let readiness = Readiness::default();
         readiness.set("postgres", true, "answering");
         readiness.set("migrations", true, "all applied");
-        let handles = Handles::new(&settings, &clock, &pools, &redis, &tasks, &readiness)?;
+        let handles = Handles::new(loaded, &clock, &pools, &redis, &tasks, &readiness)?;
+        let live_settings = handles.live_settings.clone();
+        live_settings.begin().await.context("the live settings cannot be read")?;
         let reservations = handles.reservations.clone();
         let payments = handles.payments.clone();
         let notifications = handles.notifications.clone();
+        let health = handles.health.clone();
         let ended = Arc::new(Ended::default());
-        let (api, address) = serve_api(&settings, handles, redis)?;
+        let (api, address) = serve_api(&settings, handles, redis.clone())?;
         let (management, management_address) =
             serve_management(&settings, &readiness, recorder.clone())?;
         let servers = vec![api.handle(), management.handle()];
@@ -119,18 +139,23 @@ impl App {
         reservations.start(&readiness);
         payments.start();
         notifications.start();
-        drop(tasks.spawn(upkeep(tasks.clone(), recorder, db.clone(), readiness.clone())));
+        live_settings.start();
+        health.start(address.to_string());
+        let pools = pools.all();
+        let vitals = Vitals::new(pools.clone(), redis);
+        drop(tasks.spawn(upkeep(tasks.clone(), recorder, vitals, db.clone(), readiness.clone())));
         tracing::info!(%address, %management_address, "serving");
         Ok(Self {
             address,
             management_address,
             reservations,
             payments,
+            live_settings,
             servers,
             ended,
             readiness,
             tasks,
-            pools: pools.all(),
+            pools,
             shutdown_timeout: settings.server.shutdown_timeout,
         })
     }
@@ -143,6 +168,11 @@ impl App {
     /// The payments in it, for steps that tests take by hand.
     pub fn payments(&self) -> &Payments {
         &self.payments
+    }
+
+    /// Looks at the settings files at once, as a signal (SIGHUP) asks for.
+    pub fn read_files(&self) {
+        self.live_settings.read_files();
     }
 
     /// Returns if a server ended without being told to.
@@ -172,51 +202,87 @@ impl App {
     }
 }
 
+/// Reconciling beside a running service.
+pub async fn reconcile(settings: &Settings) -> anyhow::Result<Reconcile> {
+    let (clock, tasks) = (Clock::System, Tasks::new());
+    let db = Db::new(&settings.database, &clock).context("the setting database.url")?;
+    let pools = Pools::new(settings, &db)?;
+    postgres::check(&db).await.context("postgres is not as it must be")?;
+    let redis = Redis::new(&settings.redis).context("the setting redis.url")?;
+    let catalogue = catalogue(settings, &pools, &redis)?;
+    let reservations = Reservations::new(reservations::Parts {
+        db: pools.requests.clone(),
+        background_db: pools.background.clone(),
+        redis: redis.clone(),
+        catalogue,
+        settings: Current::new(settings.clone()),
+        sweeper: settings.sweeper.clone(),
+        deadline: settings.server.request_deadline,
+        tasks: tasks.clone(),
+        clock,
+        event_streams: 0,
+    });
+    reservations.open_gate().await.context("redis is not as it must be")?;
+    let audit = Audit::new(pools.requests);
+    Ok(Reconcile::new(reconcile::Parts { db: pools.patient, reservations, audit, tasks }))
+}
+
+fn catalogue(settings: &Settings, pools: &Pools, redis: &Redis) -> anyhow::Result<Catalogue> {
+    let currency =
+        settings.shop.currency.parse().map_err(anyhow::Error::msg).context("shop.currency")?;
+    let shown = Cache::new(
+        Via::Pool(redis.clone()),
+        &format!("{}catalogue:", redis.prefix()),
+        settings.catalogue.cache_ttl,
+    );
+    Ok(Catalogue::new(pools.requests.clone(), currency, shown))
+}
+
 /// Connections to Postgres, by who may wait for whom.
 struct Pools {
     requests: Db,
     background: Db,
+    /// For what a person waits for.
+    patient: Db,
 }
 
 impl Pools {
     fn new(settings: &Settings, requests: &Db) -> anyhow::Result<Self> {
-        let another =
-            |size| requests.another(&settings.database, size).context("the setting database.url");
+        let size = settings.database.pool_size.div_ceil(4).max(2);
+        let background = requests.another("background", &settings.database, size);
         Ok(Self {
             requests: requests.clone(),
-            background: another(settings.database.pool_size.div_ceil(4).max(2))?,
+            background: background.context("the setting database.url")?,
+            patient: requests
+                .patient(&settings.database, 1, LONGEST_STATEMENT)
+                .context("the setting database.url")?,
         })
     }
 
     fn all(self) -> Vec<Db> {
-        vec![self.requests, self.background]
+        vec![self.requests, self.background, self.patient]
     }
 }
 
 impl Handles {
     fn new(
-        settings: &Arc<Settings>,
+        loaded: Loaded,
         clock: &Clock,
         pools: &Pools,
         redis: &Redis,
         tasks: &Tasks,
         readiness: &Readiness,
     ) -> anyhow::Result<Self> {
+        let settings = &Arc::new(loaded.settings.clone());
+        let current = &Current::new(loaded.settings.clone());
         let deadline = settings.server.request_deadline;
-        let currency =
-            settings.shop.currency.parse().map_err(anyhow::Error::msg).context("shop.currency")?;
-        let shown = Cache::new(
-            Via::Pool(redis.clone()),
-            &format!("{}catalogue:", redis.prefix()),
-            settings.catalogue.cache_ttl,
-        );
-        let catalogue = Catalogue::new(pools.requests.clone(), currency, shown);
+        let catalogue = catalogue(settings, pools, redis)?;
         let reservations = Reservations::new(reservations::Parts {
             db: pools.requests.clone(),
             background_db: pools.background.clone(),
             redis: redis.clone(),
             catalogue: catalogue.clone(),
-            settings: settings.reservation.clone(),
+            settings: current.clone(),
             sweeper: settings.sweeper.clone(),
             deadline,
             tasks: tasks.clone(),
@@ -252,10 +318,21 @@ impl Handles {
             reservations: reservations.clone(),
             movements: movements.clone(),
             tasks: tasks.clone(),
-            settings: settings.payments.clone(),
+            settings: current.clone(),
             gateways,
             secret: settings.auth.jwt_secret.expose_secret().as_bytes().to_vec(),
             deadline,
+            clock: clock.clone(),
+        });
+        let audit = Audit::new(pools.requests.clone());
+        let live_settings = LiveSettings::new(settings::Parts {
+            db: pools.requests.clone(),
+            background_db: pools.background.clone(),
+            start: loaded,
+            current: current.clone(),
+            reservations: reservations.clone(),
+            audit: audit.clone(),
+            tasks: tasks.clone(),
             clock: clock.clone(),
         });
         let parts = notifications::Parts {
@@ -267,12 +344,32 @@ impl Handles {
             tasks: tasks.clone(),
             clock: clock.clone(),
         };
+        let notifications = Notifications::new(parts, settings)?;
+        let health = Health::new(health::Parts {
+            readiness: readiness.clone(),
+            replicas: Replicas::new(redis.clone()),
+            reservations: reservations.clone(),
+            notifications: notifications.clone(),
+            live_settings: live_settings.clone(),
+            tasks: tasks.clone(),
+            clock: clock.clone(),
+        });
         Ok(Self {
             accounts,
+            audit: audit.clone(),
+            sales: Sales::new(reservations.clone(), audit.clone(), tasks.clone()),
             authenticator: Authenticator { tokens, clock: clock.clone() },
             orders,
-            notifications: Notifications::new(parts, settings)?,
+            notifications,
+            health,
             payments,
+            live_settings,
+            reconcile: Reconcile::new(reconcile::Parts {
+                db: pools.patient.clone(),
+                reservations: reservations.clone(),
+                audit,
+                tasks: tasks.clone(),
+            }),
             idempotency: Idempotency {
                 via: Via::Pool(redis.clone()),
                 prefix: redis.prefix().to_owned(),
@@ -282,7 +379,7 @@ impl Handles {
             },
             rate_limits: RateLimits::new(
                 Limiter::new(Via::Pool(redis.clone()), redis.prefix()),
-                &settings.rate_limit,
+                current,
                 subject_of,
             ),
             carts,
@@ -292,6 +389,7 @@ impl Handles {
             reservations,
             readiness: readiness.clone(),
             settings: settings.clone(),
+            current: current.clone(),
         })
     }
 
@@ -308,6 +406,7 @@ impl Handles {
             orders,
             catalogue: self.catalogue.over(via.clone()),
             rate_limits: self.rate_limits.over(via.clone()),
+            sales: self.sales.over(reservations.clone()),
             idempotency: Idempotency { via, ..self.idempotency.clone() },
             reservations,
             ..self.clone()
@@ -318,9 +417,10 @@ impl Handles {
     fn routes(self, config: &mut ServiceConfig) {
         config
             .app_data(PayloadConfig::new(self.settings.server.body_limit_bytes))
-            .app_data(Data::new(self.settings.checkout.clone()))
+            .app_data(Data::new(self.current))
             .app_data(Data::new(self.authenticator))
             .app_data(Data::new(self.accounts))
+            .app_data(Data::new(self.audit))
             .app_data(Data::new(self.catalogue))
             .app_data(Data::<dyn Sale>::from(Arc::new(self.reservations.clone()) as Arc<dyn Sale>))
             .app_data(Data::new(self.suppliers))
@@ -331,20 +431,30 @@ impl Handles {
             .app_data(Data::<dyn Till>::from(Arc::new(self.payments.clone()) as Arc<dyn Till>))
             .app_data(Data::new(self.payments))
             .app_data(Data::new(self.notifications))
+            .app_data(Data::new(self.live_settings))
+            .app_data(Data::new(self.health))
+            .app_data(Data::new(self.reconcile))
             .app_data(Data::new(self.idempotency))
             .app_data(Data::new(self.rate_limits))
             .app_data(Data::new(Proxies(self.settings.server.trusted_proxies.clone())))
             .app_data(Data::new(AllowedHosts(self.settings.server.allowed_hosts.clone())))
+            .app_data(Data::new(self.sales))
             .app_data(Data::new(self.readiness))
             .configure(accounts::routes)
+            .configure(audit::routes)
             .configure(catalogue::routes)
             .configure(suppliers::routes)
             .configure(reservations::routes)
+            .configure(sales::routes)
             .configure(stock::routes)
             .configure(cart::routes)
             .configure(orders::routes)
             .configure(payments::routes)
             .configure(notifications::routes)
+            .configure(health::routes)
+            .configure(reconcile::routes)
+            .configure(settings::routes)
+            .configure(console::routes)
             .configure(probes::routes)
             .configure(codes::routes)
             .configure(openapi::routes)
@@ -412,8 +522,14 @@ async fn render_metrics(recorder: Data<PrometheusHandle>) -> HttpResponse {
     HttpResponse::Ok().content_type("text/plain; version=0.0.4").body(recorder.render())
 }
 
-/// Keeps histograms small and asks Postgres how it is.
-async fn upkeep(tasks: Tasks, recorder: PrometheusHandle, db: Db, readiness: Readiness) {
+/// Keeps histograms small, asks Postgres how it is, and measures the process.
+async fn upkeep(
+    tasks: Tasks,
+    recorder: PrometheusHandle,
+    vitals: Vitals,
+    db: Db,
+    readiness: Readiness,
+) {
     const PROBE: Duration = Duration::from_secs(1);
     let turns = metrics::UPKEEP.as_secs() / PROBE.as_secs();
     let mut turn = 0;
@@ -422,9 +538,12 @@ async fn upkeep(tasks: Tasks, recorder: PrometheusHandle, db: Db, readiness: Rea
             Ok(_) => readiness.set("postgres", true, "answering"),
             Err(fault) => readiness.set("postgres", false, fault.to_string()),
         }
+        vitals.measure_pools();
         if turn % turns == 0 {
             recorder.run_upkeep();
+            vitals.measure_process();
         }
+        metrics::turned("upkeep");
         turn += 1;
         if !tasks.pause(PROBE).await {
             return;

@@ -58,9 +58,10 @@ struct RegisterRequest {
     role: Option<OpenRole>,
 }
 
+/// A name and its password.
 #[derive(Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
-struct LoginRequest {
+pub struct LoginRequest {
     /// Either this or `email`.
     #[schema(max_length = 254, example = "jay")]
     username: Option<String>,
@@ -87,8 +88,9 @@ impl RefreshRequest {
     }
 }
 
+/// An account as its owner sees it.
 #[derive(Serialize, utoipa::ToSchema)]
-struct UserResponse {
+pub struct UserResponse {
     id: String,
     username: Option<String>,
     email: Option<String>,
@@ -186,6 +188,17 @@ async fn login(
     address: Address,
     Json(body): Json<LoginRequest>,
 ) -> Result<HttpResponse, Problem> {
+    let session = sign_in(&accounts, &limits, address, body).await?;
+    Ok(HttpResponse::Ok().json(SessionResponse::new(session, false)))
+}
+
+/// Signs in, as often as the limits allow; for every door there is.
+pub async fn sign_in(
+    accounts: &Accounts,
+    limits: &RateLimits,
+    address: Address,
+    body: LoginRequest,
+) -> Result<Session, Problem> {
     let (field, name) = match (body.username, body.email) {
         (Some(name), None) => ("username", name),
         (None, Some(name)) => ("email", name),
@@ -201,8 +214,7 @@ async fn login(
     let name = if name.contains('\0') { String::new() } else { name };
     limits.login(&name, address).await?;
     let session = accounts.login(&name, body.password).await?;
-    let session = session.ok_or_else(|| refused("no account has this name and password"))?;
-    Ok(HttpResponse::Ok().json(SessionResponse::new(session, false)))
+    session.ok_or_else(|| refused("no account has this name and password"))
 }
 
 fn refused(detail: &'static str) -> Problem {

@@ -20,7 +20,7 @@ use crate::platform::http::extract::is_email;
 use crate::platform::{Db, Fault};
 use password::{Checked, Passwords};
 
-pub use http::{Operations, routes};
+pub use http::{LoginRequest, Operations, UserResponse, routes, sign_in};
 pub use store::STATEMENTS;
 
 /// An account.
@@ -201,6 +201,11 @@ impl Accounts {
         let access = self.tokens.sign(&sub, account.role, email, self.access_lifetime, now);
         let access = access.map_err(|error| Fault::internal("signing a token").because(error))?;
         Ok(Session { account, access, refresh, expires_in: self.access_lifetime })
+    }
+
+    /// How long a session lasts that nobody refreshes.
+    pub fn refresh_lifetime(&self) -> Duration {
+        self.refresh_lifetime
     }
 
     fn refresh_expiry(&self) -> Instant {

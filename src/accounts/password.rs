@@ -16,8 +16,8 @@ use crate::platform::Fault;
 
 /// Passwords that may wait for their turn, about as many as have theirs in time; one more is refused at once.
 const WAITING: usize = 32;
-/// How far the threads stand back (nice): a tenth of what another thread gets, so that nobody who signs in starves.
-const STANDS_BACK: i32 = 10;
+/// How far the threads stand back (nice): a third of what another thread gets, so that nobody who signs in starves.
+const STANDS_BACK: i32 = 5;
 
 /// What an unknown name is checked against, so that it takes as long as a known one.
 static NOBODY: LazyLock<Option<String>> =

@@ -5,6 +5,7 @@ mod edit;
 mod edit_http;
 mod http;
 mod list_http;
+mod sale;
 mod store;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use crate::platform::{Db, Fault};
 pub use body::text;
 pub use edit::{DeleteError, UpdateError};
 pub use http::{Operations, SkuOrId, owns, routes};
+pub use sale::{Ending, SaleState};
 pub use store::STATEMENTS;
 
 /// Names of products that are kept in this process; they never change.
@@ -109,7 +111,7 @@ pub struct SaleTerms {
     pub opens_at_ms: i64,
     /// No hold from then on.
     pub closes_at_ms: i64,
-    /// `open`, `paused`, `closed` or `hidden`.
+    /// `open`, `paused`, `draining`, `closed` or `hidden`.
     pub sale: String,
     /// The product's version that these are of.
     pub version: i32,

@@ -1,9 +1,12 @@
 //! All SQL on `products`.
 
+use std::sync::Arc;
+
 use tokio_postgres::Row;
 
 use crate::catalogue::{
-    CreateError, Listing, Name, NewProduct, Product, SaleTerms, Terms, UpdateError,
+    CreateError, Ending, Listing, Name, NewProduct, Product, SaleState, SaleTerms, Terms,
+    UpdateError,
 };
 use crate::kernel::{Currency, Instant, Money, ProductId, Quantity, Sku};
 use crate::platform::postgres::violated_constraint;
@@ -74,6 +77,19 @@ select product_id, sku from products where terms_told < version order by product
 const TOLD: &str = "-- products.told
 update products set terms_told = $2 where product_id = $1 and terms_told < $2";
 
+const SET_SALE: &str = "-- products.set_sale
+select set_sale($1, $2, $3, $4, $5) as sale";
+
+const SALE_STATES: &str = "-- products.sale_states
+select product_id, sale from products where product_id = any ($1)";
+
+const ENDING: &str = "-- products.ending
+select product_id, sku, sale = 'draining' as draining, sale_closer from products
+ where (sale = 'draining' or sale_closer is not null) and product_id > $1 order by product_id limit $2";
+
+const RELEASED: &str = "-- products.released
+update products set sale_closer = null where product_id = $1 and sale = 'closed'";
+
 /// Statements, for the test that prepares each on a fresh schema.
 pub const STATEMENTS: &[&str] = &[
     NAME_BY_SKU,
@@ -90,6 +106,10 @@ pub const STATEMENTS: &[&str] = &[
     SALE_TERMS,
     UNTOLD,
     TOLD,
+    SET_SALE,
+    SALE_STATES,
+    ENDING,
+    RELEASED,
 ];
 
 fn name(row: &Row) -> Name {
@@ -309,4 +329,41 @@ pub(super) async fn untold(db: &Db, limit: i64) -> Result<Vec<Name>, Fault> {
 
 pub(super) async fn told(db: &Db, id: ProductId, version: i32) -> Result<(), Fault> {
     db.write(TOLD, &[&id, &version]).await.map(drop)
+}
+
+/// The state that stands after it; none where there is no such product.
+pub(super) async fn set_sale(
+    db: &Db,
+    id: ProductId,
+    from: Option<SaleState>,
+    to: SaleState,
+    actor: &str,
+    reason: Option<&str>,
+) -> Result<Option<SaleState>, Fault> {
+    let from = from.map(SaleState::as_str);
+    let rows = db.write(SET_SALE, &[&id, &from, &to.as_str(), &actor, &reason]).await?;
+    let state: Option<&str> = rows.first().and_then(|row| row.get("sale"));
+    state.map(SaleState::of).transpose()
+}
+
+pub(super) async fn sale_states(
+    db: &Db,
+    ids: &[ProductId],
+) -> Result<Vec<(ProductId, SaleState)>, Fault> {
+    let rows = db.read(SALE_STATES, &[&ids]).await?;
+    rows.iter().map(|row| Ok((row.get("product_id"), SaleState::of(row.get("sale"))?))).collect()
+}
+
+pub(super) async fn ending(db: &Db, after: i64, limit: i64) -> Result<Vec<Ending>, Fault> {
+    let rows = db.read(ENDING, &[&after, &limit]).await?;
+    let ending = |row: &Row| Ending {
+        name: Arc::new(name(row)),
+        draining: row.get("draining"),
+        closer: row.get("sale_closer"),
+    };
+    Ok(rows.iter().map(ending).collect())
+}
+
+pub(super) async fn released(db: &Db, id: ProductId) -> Result<(), Fault> {
+    db.write(RELEASED, &[&id]).await.map(drop)
 }

@@ -6,6 +6,7 @@ pub mod create_admin;
 pub mod healthcheck;
 pub mod loadtest;
 pub mod migrate;
+pub mod reconcile;
 pub mod serve;
 pub mod token;
 
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-use crate::config::{LoadOptions, Settings};
+use crate::config::{LoadOptions, Loaded, Settings};
 use crate::kernel::Clock;
 
 /// Holds limited stock for a buyer for a few minutes, under a crowd, and turns the hold into an order exactly once.
@@ -47,6 +48,10 @@ enum Command {
     /// Serves the same shape of answers with no store behind it; `cargo xtask bench` compares against it.
     #[command(hide = true)]
     Ceiling(ceiling::CeilingArgs),
+    /// Looks whether Redis, Postgres, movements, orders and payments agree, and puts right what can be.
+    ///
+    /// Prints a table of what was found, and what to do about what is left. Exits with 1 if anything is left.
+    Reconcile(reconcile::ReconcileArgs),
     /// Prints the settings in force with secrets masked, or everything that is wrong with them.
     CheckConfig,
     /// Prints the OpenAPI document, which the service answers at /openapi.json.
@@ -81,8 +86,12 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Token(args) => token::run(&args, &options, &Clock::System, &mut out),
         Command::Loadtest(args) => loadtest::run(&args, &options, &Clock::System, &mut out),
         Command::Ceiling(args) => runtime()?.block_on(ceiling::run(&args, &options)),
-        Command::Serve(args) => runtime()?.block_on(serve::run(&args, Settings::load(&options)?)),
+        Command::Serve(args) => runtime()?.block_on(serve::run(&args, Loaded::read(&options)?)),
         Command::Migrate => runtime()?.block_on(migrate::run(Settings::load(&options)?, &mut out)),
+        Command::Reconcile(args) => {
+            let settings = Settings::load(&options)?;
+            runtime()?.block_on(reconcile::run(&args, settings, &mut out))
+        }
         Command::Openapi => writeln!(out, "{:#}", crate::openapi::document()).map_err(Into::into),
         Command::Healthcheck => healthcheck::run(Settings::load(&options)?.server.port),
     }

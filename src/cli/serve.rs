@@ -3,7 +3,7 @@
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::app::App;
-use crate::config::Settings;
+use crate::config::Loaded;
 use crate::kernel::Clock;
 use crate::platform::{postgres, telemetry};
 
@@ -16,23 +16,35 @@ pub struct ServeArgs {
 }
 
 /// Serves until SIGTERM or SIGINT, then finishes what is in flight.
-pub async fn run(args: &ServeArgs, settings: Settings) -> anyhow::Result<()> {
-    telemetry::start(&settings.log);
+pub async fn run(args: &ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
+    let traces = telemetry::start(&loaded.settings.log, &loaded.settings.telemetry)?;
     // The allocator touches a little of much: in pages of 2 MiB the service would take twice the memory.
     if let Err(error) = rustix::thread::disable_transparent_huge_pages(true) {
         tracing::debug!(%error, "huge pages stay");
     }
     if args.migrate {
-        let migrated = postgres::migrate(&settings.database).await?;
+        let migrated = postgres::migrate(&loaded.settings.database).await?;
         tracing::info!(applied = migrated.applied.len(), "the database schema is up to date");
     }
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let app = App::start(settings, Clock::System).await?;
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("told to stop (SIGTERM)"),
-        _ = interrupt.recv() => tracing::info!("told to stop (SIGINT)"),
-        () = app.failed() => tracing::error!("the HTTP server ended by itself"),
+    // Taken before anything takes long: by default it ends a process.
+    let mut hangup = signal(SignalKind::hangup())?;
+    let app = App::start(loaded, Clock::System).await?;
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => tracing::info!("told to stop (SIGTERM)"),
+            _ = interrupt.recv() => tracing::info!("told to stop (SIGINT)"),
+            () = app.failed() => tracing::error!("the HTTP server ended by itself"),
+            _ = hangup.recv() => {
+                tracing::info!("told to read the settings files (SIGHUP)");
+                app.read_files();
+                continue;
+            }
+        }
+        break;
     }
-    app.stop().await
+    let stopped = app.stop().await;
+    traces.stop().await;
+    stopped
 }

@@ -80,6 +80,14 @@ fn list(text: &str) -> Vec<Value> {
     items.map(|item| Value::String(item.to_owned())).collect()
 }
 
+/// The variable that sets a setting: the short name, where there is one.
+pub(super) fn variable_of(path: &str) -> String {
+    match PLAIN_NAMES.iter().find(|(_, known)| *known == path) {
+        Some((name, _)) => (*name).to_owned(),
+        None => format!("{PREFIX}{}", path.to_ascii_uppercase().replace('.', "__")),
+    }
+}
+
 fn is_plain(name: &str) -> bool {
     PLAIN_NAMES.iter().any(|(plain, _)| *plain == name)
 }

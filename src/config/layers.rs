@@ -5,13 +5,14 @@
 //! everything wrong at once.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 use toml::Value;
 
 use super::environment::{self, Variable};
+use super::load::LiveValues;
+use super::secret;
 use super::toml_file::{self, Entry};
 use super::violation::{Findings, Origin};
 
@@ -36,17 +37,21 @@ impl Layers {
         Layers { in_force: defaults.clone(), defaults }
     }
 
-    /// Lays a file over what is there. A missing file changes nothing.
-    pub(super) fn add_file(&mut self, path: &Path, found: &mut Findings) {
-        let name = path.display().to_string();
-        let at = |line| Origin::File { path: name.clone(), line };
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return,
-            Err(error) => return found.at(at(1), "", format!("cannot be read: {error}")),
-        };
-        match toml_file::entries(&text) {
+    /// Lays the text of a file over what is there.
+    pub(super) fn add_file(&mut self, name: &str, text: &str, found: &mut Findings) {
+        let at = |line| Origin::File { path: name.to_owned(), line };
+        match toml_file::entries(text) {
             Ok(entries) => entries.into_iter().for_each(|Entry { path, value, line }| {
+                if secret::is_masked(&path, &value) {
+                    return;
+                }
+                if secret::belongs_in_environment(&path, &value) {
+                    let variable = environment::variable_of(&path);
+                    let message = format!(
+                        "is a secret and may not stand in a file; set the environment variable {variable}"
+                    );
+                    return found.at(at(line), &path, message);
+                }
                 self.put(path, value, at(line), found);
             }),
             Err(error) => found.at(at(error.line), "", error.message),
@@ -66,6 +71,25 @@ impl Layers {
                 Err(expected) => found.at(origin, &path, format!("must be {expected}")),
             }
         }
+    }
+
+    /// Lays live settings over what is there.
+    pub(super) fn add_live(&mut self, values: &LiveValues, found: &mut Findings) {
+        for (path, value) in values {
+            match typed(value) {
+                Some(value) => self.put(path.clone(), value, Origin::Live, found),
+                None => found.at(
+                    Origin::Live,
+                    path,
+                    "must be a number, a text, a list of texts, or true or false",
+                ),
+            }
+        }
+    }
+
+    /// What is in force, as written.
+    pub(super) fn values(&self) -> &BTreeMap<String, Value> {
+        &self.in_force
     }
 
     fn put(&mut self, path: String, value: Value, origin: Origin, found: &mut Findings) {
@@ -143,6 +167,21 @@ fn plain(value: Value) -> config::ValueKind {
             let members = table.into_iter().map(|(key, value)| (key, plain(value)));
             members.collect::<config::Map<String, _>>().into()
         }
+    }
+}
+
+/// A value of JSON as one of TOML.
+fn typed(value: &serde_json::Value) -> Option<Value> {
+    match value {
+        serde_json::Value::Bool(flag) => Some(Value::Boolean(*flag)),
+        serde_json::Value::Number(number) => number.as_i64().map(Value::Integer),
+        serde_json::Value::String(text) => Some(Value::String(text.clone())),
+        serde_json::Value::Array(items) => {
+            let text =
+                |item: &serde_json::Value| item.as_str().map(|text| Value::String(text.into()));
+            Some(Value::Array(items.iter().map(text).collect::<Option<_>>()?))
+        }
+        serde_json::Value::Null | serde_json::Value::Object(_) => None,
     }
 }
 

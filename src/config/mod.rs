@@ -1,6 +1,6 @@
 //! Settings: where they come from, what they may be, and what is wrong with them.
 //!
-//! `config/default.toml` < `config/<profile>.toml` < environment. The defaults are also inside the
+//! `config/default.toml` < `config/<profile>.toml` < environment < live settings. The defaults are also inside the
 //! binary, so that it starts in any folder. Loading finds everything wrong at once and names the
 //! file and line, or the variable, at fault. Secrets never leave a setting except on purpose: they
 //! are masked in debug output, in error texts and in [`Settings::redacted`].
@@ -12,6 +12,7 @@ mod cors;
 mod database;
 mod environment;
 mod layers;
+mod live;
 mod load;
 mod log;
 mod mail;
@@ -24,6 +25,7 @@ mod secret;
 mod server;
 mod shop;
 mod sweeper;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod toml_file;
@@ -37,7 +39,8 @@ pub use catalogue::CatalogueSettings;
 pub use checkout::CheckoutSettings;
 pub use cors::CorsSettings;
 pub use database::DatabaseSettings;
-pub use load::LoadOptions;
+pub use live::{Current, Kind, LIVE, LiveSetting, live_setting};
+pub use load::{LiveValues, LoadOptions, Loaded, Sources};
 pub use log::{LogFormat, LogSettings};
 pub use mail::MailSettings;
 pub use outbox::OutboxSettings;
@@ -48,6 +51,7 @@ pub use reservation::{MAX_TTL_SECONDS, ReservationSettings};
 pub use server::ServerSettings;
 pub use shop::ShopSettings;
 pub use sweeper::SweeperSettings;
+pub use telemetry::TelemetrySettings;
 pub use violation::{ConfigError, Origin, Violation};
 pub use webhooks::WebhookSettings;
 
@@ -65,6 +69,8 @@ pub struct Settings {
     pub rate_limit: RateLimitSettings,
     /// What is logged.
     pub log: LogSettings,
+    /// Where traces go.
+    pub telemetry: TelemetrySettings,
     /// How Postgres is reached.
     pub database: DatabaseSettings,
     /// How Redis is reached.
@@ -98,7 +104,7 @@ impl Settings {
     ///
     /// Everything that is wrong, at once.
     pub fn load(options: &LoadOptions) -> Result<Settings, ConfigError> {
-        load::load(options, "")
+        Ok(Loaded::read(options)?.settings)
     }
 
     /// Reads what signing and verifying tokens needs, whatever the other sections lack.
@@ -107,7 +113,8 @@ impl Settings {
     ///
     /// Everything that is wrong with this section, and files that are no TOML.
     pub fn load_auth(options: &LoadOptions) -> Result<AuthSettings, ConfigError> {
-        load::load(options, "auth.").map(|settings| settings.auth)
+        load::load(&Sources::read(options), &LiveValues::new(), "auth.")
+            .map(|loaded| loaded.settings.auth)
     }
 
     /// Reads where a service with these settings listens, whatever the other sections lack.
@@ -116,7 +123,8 @@ impl Settings {
     ///
     /// Everything that is wrong with this section, and files that are no TOML.
     pub fn load_server(options: &LoadOptions) -> Result<ServerSettings, ConfigError> {
-        load::load(options, "server.").map(|settings| settings.server)
+        let loaded = load::load(&Sources::read(options), &LiveValues::new(), "server.");
+        loaded.map(|loaded| loaded.settings.server)
     }
 
     /// The values in force as TOML, with secrets masked.
@@ -131,6 +139,7 @@ impl Settings {
         self.cors.check(found);
         self.rate_limit.check(found);
         self.log.check(found);
+        self.telemetry.check(found);
         self.database.check(&self.server, found);
         self.redis.check(&self.server, found);
         self.auth.check(found);

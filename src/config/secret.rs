@@ -60,6 +60,33 @@ fn is_well_known(secret: &str) -> bool {
     WELL_KNOWN.iter().any(|known| plain.contains(known))
 }
 
+/// Settings that are secrets whatever they hold, and those that are where they carry a password.
+const SECRETS: [&str; 8] = [
+    "auth.jwt_secret",
+    "auth.previous_jwt_secret",
+    "payments.stripe.secret_key",
+    "payments.stripe.webhook_secret",
+    "payments.bkash.app_key",
+    "payments.bkash.app_secret",
+    "payments.bkash.username",
+    "payments.bkash.password",
+];
+const WITH_PASSWORD: [&str; 4] =
+    ["database.url", "database.migrate_url", "redis.url", "mail.smtp_url"];
+
+/// Whether this value of a setting may not stand in a file: files are copied, committed and backed up.
+pub(super) fn belongs_in_environment(path: &str, value: &toml::Value) -> bool {
+    let Some(text) = value.as_str() else { return false };
+    !text.trim().is_empty() && SECRETS.contains(&path)
+        || WITH_PASSWORD.contains(&path) && masked_url(text) != text
+}
+
+/// Whether this only says that a secret was not shown: what `check-config` prints can be a file.
+pub(super) fn is_masked(path: &str, value: &toml::Value) -> bool {
+    (SECRETS.contains(&path) || WITH_PASSWORD.contains(&path))
+        && value.as_str().is_some_and(|text| text.contains(MASK))
+}
+
 /// Reads an optional secret; the empty string means there is none.
 pub(super) fn optional<'de, D: Deserializer<'de>>(
     deserializer: D,
@@ -134,6 +161,23 @@ mod tests {
     fn a_random_secret_is_strong() {
         assert!(strong("q4Zr0m9yVt1xK8uTnW3sLbPf6hJcAe2RgYdXi7oM5kNvQzUw").is_ok());
         assert!(strong("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15").is_ok());
+    }
+
+    #[test]
+    fn secrets_do_not_belong_into_files() {
+        let belongs = |path, text: &str| belongs_in_environment(path, &text.into());
+        assert!(belongs("auth.jwt_secret", "x"));
+        assert!(belongs("database.url", "postgres://me:pw@db/shop"));
+        assert!(belongs("mail.smtp_url", "smtps://me:pw@mail.example.org"));
+        for (path, text) in [
+            ("auth.jwt_secret", ""),
+            ("database.url", "host=/run/pg user=me"),
+            ("redis.url", "redis://cache:6379/0"),
+            ("auth.issuer", "holdfast"),
+        ] {
+            assert!(!belongs(path, text), "{path}");
+        }
+        assert!(!belongs_in_environment("auth.jwt_secret", &5.into()));
     }
 
     #[test]

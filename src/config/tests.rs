@@ -84,6 +84,34 @@ fn the_files_we_ship_are_valid() {
 }
 
 #[test]
+fn a_secret_in_a_file_stops_the_start_and_is_not_repeated() {
+    let folder = Folder::new(&[
+        ("default.toml", "[database]\nurl = \"postgres://me:pgpass@db/shop\"\n"),
+        (
+            "local.toml",
+            "[auth]\njwt_secret = \"topsecret\"\n[payments.stripe]\nsecret_key = \"sk_topsecret\"\n",
+        ),
+    ]);
+    let found = folder.complaints(&[]);
+    let say = |place: &str, setting: &str, variable: &str| {
+        format!(
+            "{place}: {setting} is a secret and may not stand in a file; set the environment variable {variable}"
+        )
+    };
+    assert_eq!(
+        found,
+        [
+            say("default.toml line 2", "database.url", "DATABASE_URL"),
+            say("local.toml line 2", "auth.jwt_secret", "HOLDFAST__AUTH__JWT_SECRET"),
+            say("local.toml line 4", "payments.stripe.secret_key", "STRIPE_SECRET_KEY"),
+        ]
+    );
+    // Where to look, without a password, may stand there.
+    let place = "[redis]\nurl = \"redis://cache.internal:6379/0\"\n[auth]\njwt_secret = \"\"\n";
+    Folder::new(&[("local.toml", place)]).load(&[]);
+}
+
+#[test]
 fn later_sources_win() {
     let folder = Folder::new(&[
         ("default.toml", "[server]\nport = 1\nworkers = 1\nhost = \"::1\"\n"),
@@ -288,6 +316,14 @@ fn values_out_of_bounds_are_refused() {
         ("SERVER__MANAGEMENT_BIND", "[::1]:9091", "localhost"),
         ("SERVER__BODY_LIMIT_BYTES", "1024", "1023"),
         ("LOG__FILTER", "info,holdfast::orders=debug", "holdfast=loud"),
+        (
+            "TELEMETRY__OTLP_ENDPOINT",
+            "https://collector.example/otlp",
+            "https://me:pw@collector.example",
+        ),
+        ("TELEMETRY__SAMPLING_RATIO", "1.0", "1.1"),
+        ("TELEMETRY__TIMEOUT", "100ms", "99ms"),
+        ("TELEMETRY__QUEUE", "512", "511"),
         ("DATABASE__POOL_SIZE", "1", "0"),
         ("DATABASE__POOL_WAIT", "899ms", "900ms"),
         ("DATABASE__STATEMENT_TIMEOUT", "899ms", "900ms"),

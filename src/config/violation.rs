@@ -18,6 +18,8 @@ pub enum Origin {
     },
     /// An environment variable.
     Variable(String),
+    /// The live settings.
+    Live,
 }
 
 impl fmt::Display for Origin {
@@ -26,6 +28,7 @@ impl fmt::Display for Origin {
             Origin::BuiltIn => write!(f, "built-in defaults"),
             Origin::File { path, line } => write!(f, "{path} line {line}"),
             Origin::Variable(name) => write!(f, "environment variable {name}"),
+            Origin::Live => write!(f, "live setting"),
         }
     }
 }
@@ -119,6 +122,11 @@ impl Findings {
     /// Records that a required setting has no value, and which variable sets it.
     pub(super) fn missing(&mut self, path: &str, variable: &str) {
         self.add(path, format!("is not set; set the environment variable {variable}"));
+    }
+
+    /// Where the values in force come from.
+    pub(super) fn origins(&self) -> BTreeMap<String, Origin> {
+        self.origins.clone()
     }
 
     /// Gives back what was found about settings that begin with `prefix`, and about whole files.

@@ -4,7 +4,7 @@ use std::future::{Ready, ready};
 
 use actix_web::dev::{Payload, ServiceRequest};
 use actix_web::http::StatusCode;
-use actix_web::http::header::AUTHORIZATION;
+use actix_web::http::header::{AUTHORIZATION, COOKIE, HeaderMap};
 use actix_web::web::Data;
 use actix_web::{FromRequest, HttpMessage, HttpRequest};
 
@@ -12,6 +12,11 @@ use crate::identity::{Role, Tokens};
 use crate::kernel::{Clock, UserId};
 use crate::platform::http::Problem;
 use crate::platform::http::limits::Subject;
+
+/// The cookie that carries the access token of the console's page, which cannot read it.
+pub const CONSOLE_COOKIE: &str = "holdfast_access";
+/// The header that the console's page sends with everything, and a forged request cannot.
+const CONSOLE_HEADER: &str = "x-holdfast-console";
 
 /// What the extractors need.
 #[derive(Clone)]
@@ -80,18 +85,48 @@ fn authenticate(request: &HttpRequest) -> Result<Caller, Problem> {
 fn verify(request: &HttpRequest) -> Result<Caller, Problem> {
     let authenticator =
         request.app_data::<Data<Authenticator>>().ok_or_else(Problem::unauthenticated)?;
-    let mut headers = request.headers().get_all(AUTHORIZATION);
-    let (Some(header), None) = (headers.next(), headers.next()) else {
-        return Err(Problem::unauthenticated());
+    let token = if request.headers().contains_key(AUTHORIZATION) {
+        bearer(request.headers())
+    } else {
+        console_token(request.headers())
     };
-    let text = header.to_str().map_or("", |text| text);
-    let (scheme, token) = text.split_once(' ').ok_or_else(Problem::unauthenticated)?;
-    if !scheme.eq_ignore_ascii_case("bearer") {
-        return Err(Problem::unauthenticated());
-    }
+    let token = token.ok_or_else(Problem::unauthenticated)?;
     let verified = authenticator.tokens.verify(token, authenticator.clock.now());
     let claims = verified.ok().ok_or_else(Problem::unauthenticated)?;
     Ok(Caller { sub: claims.sub, role: claims.role, email: claims.email })
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let mut headers = headers.get_all(AUTHORIZATION);
+    let (Some(header), None) = (headers.next(), headers.next()) else { return None };
+    let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then_some(token)
+}
+
+/// Whether the console's own page sent this. Browsers let no page of another site write either header, and a form or an
+/// image of our own site cannot write the second.
+pub fn from_console(headers: &HeaderMap) -> bool {
+    let only = |name: &str, wanted: &str| {
+        let mut values = headers.get_all(name);
+        values.next().is_some_and(|value| value == wanted) && values.next().is_none()
+    };
+    only("sec-fetch-site", "same-origin") && only(CONSOLE_HEADER, "1")
+}
+
+/// The token of the console's cookie. To whoever else lets a browser send it, there is none.
+fn console_token(headers: &HeaderMap) -> Option<&str> {
+    if from_console(headers) { cookie(headers, CONSOLE_COOKIE) } else { None }
+}
+
+/// A cookie of the request, unless it came twice: then somebody else has set one of the two.
+pub fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    let lines = headers.get_all(COOKIE).filter_map(|line| line.to_str().ok());
+    let mut found = lines.flat_map(|line| line.split(';')).filter_map(|pair| {
+        let (key, value) = pair.trim().split_once('=')?;
+        (key == name).then_some(value)
+    });
+    let value = found.next()?;
+    found.next().is_none().then_some(value)
 }
 
 /// Who asks, for layers that work before a handler does; none without a valid token.
@@ -126,7 +161,8 @@ impl FromRequest for Visitor {
     type Future = Ready<Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        if request.headers().contains_key(AUTHORIZATION) {
+        let headers = request.headers();
+        if headers.contains_key(AUTHORIZATION) || console_token(headers).is_some() {
             ready(authenticate(request).map(|caller| Self(Some(caller))))
         } else {
             ready(Ok(Self(None)))

@@ -6,6 +6,7 @@ mod http;
 mod jwt;
 
 pub use http::{
-    Admin, Authenticator, Caller, Merchant, Storefront, Visitor, caller_of, subject_of,
+    Admin, Authenticator, CONSOLE_COOKIE, Caller, Merchant, Storefront, Visitor, caller_of, cookie,
+    from_console, subject_of,
 };
 pub use jwt::{Claims, InvalidToken, KeysError, Role, SignError, Tokens, UnknownRole};

@@ -133,8 +133,9 @@ impl Notifications {
         let mut measured: Option<Started> = None;
         let stop = self.shared.tasks.stop().clone();
         while !stop.is_cancelled() {
-            if let Err(fault) = self.run_once().await {
-                tracing::warn!(error = fault.chain(), "news waits");
+            match self.run_once().await {
+                Ok(()) => names::turned("outbox"),
+                Err(fault) => tracing::warn!(error = fault.chain(), "news waits"),
             }
             if measured.is_none_or(|at| at.elapsed() > MEASURE) {
                 measured = Some(Started::now());
@@ -183,6 +184,12 @@ impl Notifications {
     fn reload(&self) {
         self.shared.stale.store(true, Ordering::Relaxed);
         self.shared.db.outbox().notify_one();
+    }
+
+    /// What waits to be sent, the age of the oldest in seconds, and what was given up.
+    pub async fn backlog(&self) -> Result<(i64, f64, i64), Fault> {
+        let backlog = store::backlog(&self.shared.db).await?;
+        Ok((backlog.waiting, backlog.oldest_s, backlog.dead))
     }
 
     async fn measure(&self) -> Result<(), Fault> {

@@ -25,6 +25,7 @@ impl Notifications {
         &self,
         id: OrderId,
         only: Only,
+        actor: &str,
     ) -> Result<&'static str, ResendError> {
         let order = self.shared.orders.get(id, &Viewer::All).await?;
         let order = order.ok_or(ResendError::NotFound)?;
@@ -52,7 +53,7 @@ impl Notifications {
             "only": only,
         });
         let reservation = order.reservation_id.map(crate::kernel::ReservationId::uuid);
-        store::resend(&self.shared.db, topic, reservation, &payload).await?;
+        store::resend(&self.shared.db, topic, reservation, &payload, actor).await?;
         self.shared.db.outbox().notify_one();
         Ok(topic)
     }

@@ -50,11 +50,11 @@ pub(super) struct ResendResponse {
     extensions(("x-codes" = json!(["forbidden", "not_found", "nothing_to_send"]))),
 )]
 pub(super) async fn resend(
-    _: Admin,
+    Admin(caller): Admin,
     notifications: web::Data<Notifications>,
     PathOf(id): PathOf<OrderId>,
     Json(body): Json<ResendRequest>,
 ) -> Result<HttpResponse, Problem> {
-    let queued = notifications.resend(id, body.what).await?;
+    let queued = notifications.resend(id, body.what, &caller.actor()).await?;
     Ok(HttpResponse::Ok().json(ResendResponse { queued }))
 }

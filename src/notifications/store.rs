@@ -78,7 +78,11 @@ select d.delivery_id, d.endpoint_id, w.url, d.event_id, d.topic, d.attempts, d.l
  order by d.delivery_id desc limit $2";
 
 const RESEND: &str = "-- outbox.resend
-insert into outbox (topic, reservation_id, payload) values ($1, $2, $3)";
+with sent as (
+    insert into outbox (topic, reservation_id, payload) values ($1, $2, $3) returning topic, payload
+)
+select note_audit($4, 'order.resend', payload ->> 'order_id', jsonb_build_object('topic', topic, 'what', payload -> 'only'))
+  from sent";
 
 const RETRY: &str = "-- deliveries.retry
 with letter as (
@@ -201,8 +205,9 @@ pub(super) async fn resend(
     topic: &str,
     reservation: Option<Uuid>,
     payload: &Value,
+    actor: &str,
 ) -> Result<(), Fault> {
-    db.write(RESEND, &[&topic, &reservation, payload]).await.map(drop)
+    db.write(RESEND, &[&topic, &reservation, payload, &actor]).await.map(drop)
 }
 
 /// Notes the stock of products; answers of which something is told.

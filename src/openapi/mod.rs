@@ -11,7 +11,8 @@ use crate::platform::http::codes::{CODES, Code, Operations as Codes};
 use crate::platform::http::edge::ALIASES;
 use crate::platform::http::probes::Operations as Probes;
 use crate::{
-    accounts, cart, catalogue, notifications, orders, payments, reservations, stock, suppliers,
+    accounts, audit, cart, catalogue, console, health, notifications, orders, payments, reconcile,
+    reservations, sales, settings, stock, suppliers,
 };
 
 pub use http::routes;
@@ -19,7 +20,7 @@ pub use http::routes;
 const ABOUT: &str = "Holds limited stock for a buyer for a few minutes, under a crowd, and turns the hold into an order: \
     exactly once, never oversold, nothing lost. Every path answers without `/api` in front too.";
 
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 11] = [
     ("accounts", "Who may sign in here"),
     ("catalogue", "Products"),
     ("reservations", "Holds and stock as they are"),
@@ -28,6 +29,8 @@ const TAGS: [(&str, &str); 9] = [
     ("payments", "Money through Stripe and bKash"),
     ("stock", "What a shop owner does: suppliers and movements"),
     ("notifications", "What storefronts are told, and what did not arrive"),
+    ("operations", "What operators see and change while the service runs"),
+    ("console", "Signing in to the operator's page, which has a cookie instead of a token"),
     ("service", "The service itself"),
 ];
 
@@ -57,14 +60,21 @@ pub fn document() -> Value {
     let mut document = Document::openapi();
     for part in [
         accounts::Operations::openapi(),
+        audit::Operations::openapi(),
         catalogue::Operations::openapi(),
         reservations::Operations::openapi(),
+        sales::Operations::openapi(),
+        sales::ExpiryOperations::openapi(),
         cart::Operations::openapi(),
         orders::Operations::openapi(),
         payments::Operations::openapi(),
         stock::Operations::openapi(),
         suppliers::Operations::openapi(),
         notifications::Operations::openapi(),
+        settings::Operations::openapi(),
+        health::Operations::openapi(),
+        reconcile::Operations::openapi(),
+        console::Operations::openapi(),
         Probes::openapi(),
         Codes::openapi(),
     ] {
@@ -129,6 +139,10 @@ fn merge_patch(document: &mut Value) {
     let content = json!({ "schema": { "$ref": "#/components/schemas/PatchRequest" } });
     document["paths"]["/api/products/{id}"]["patch"]["requestBody"]["content"] =
         json!({ "application/json": content, "application/merge-patch+json": content });
+    document["components"]["schemas"]["SettingsPatch"] = settings::patch_schema();
+    let content = json!({ "schema": { "$ref": "#/components/schemas/SettingsPatch" } });
+    document["paths"]["/api/admin/settings"]["patch"]["requestBody"]["content"] =
+        json!({ "application/json": content, "application/merge-patch+json": content });
 }
 
 /// Adds what is true of every operation of its kind.
@@ -144,7 +158,7 @@ fn complete(paths: &mut Map<String, Value>) {
 
 fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     let probe = ["/healthz", "/readyz"].contains(&path);
-    let signs_in = path.starts_with("/api/auth/");
+    let signs_in = path.starts_with("/api/auth/") || path.starts_with("/admin/session");
     let takes_token = operation.get("security").is_some();
     let has_body = operation.get("requestBody").is_some();
     let has_query = operation["parameters"]

@@ -11,6 +11,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant as Started};
 
+use tracing::Instrument;
+
 use crate::catalogue::{Name, Offer};
 use crate::kernel::money::{Amount, sum};
 use crate::kernel::{Money, OrderId, ProductId, Quantity, ReservationId, Sku, UserId};
@@ -156,7 +158,7 @@ impl Orders {
     pub async fn checkout(&self, checkout: Checkout) -> Result<Placed, CheckoutError> {
         // Known to be down: say so before anything is pinned, and the hold keeps its own time.
         self.db.available()?;
-        let saga = self.tasks.spawn(self.clone().run(checkout));
+        let saga = self.tasks.spawn(self.clone().run(checkout).in_current_span());
         match tokio::time::timeout(self.deadline, saga).await {
             Ok(Ok(placed)) => placed,
             Ok(Err(panic)) => Err(Fault::internal("confirming").because(panic).into()),

@@ -5,7 +5,7 @@ use actix_web::http::header::LOCATION;
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
-use crate::config::CheckoutSettings;
+use crate::config::Current;
 use crate::identity::{Caller, Role};
 use crate::kernel::money::Amount;
 use crate::kernel::page::Page;
@@ -221,11 +221,14 @@ async fn checkout(
     caller: Caller,
     orders: web::Data<Orders>,
     till: web::Data<dyn Till>,
-    settings: web::Data<CheckoutSettings>,
+    settings: web::Data<Current>,
     Json(body): Json<CheckoutRequest>,
 ) -> Result<HttpResponse, Problem> {
     let which = body.which(&caller)?;
-    if body.payment.is_none() && settings.customers_must_pay_here && !caller.acts_for_all() {
+    if body.payment.is_none()
+        && settings.load().checkout.customers_must_pay_here
+        && !caller.acts_for_all()
+    {
         return Err(payment_required());
     }
     let checkout = Checkout {
@@ -336,14 +339,14 @@ async fn place(
     caller: Caller,
     orders: web::Data<Orders>,
     till: web::Data<dyn Till>,
-    settings: web::Data<CheckoutSettings>,
+    settings: web::Data<Current>,
     MaybeJson(body): MaybeJson<PlaceRequest>,
 ) -> Result<HttpResponse, Problem> {
     if caller.acts_for_all() {
         return Err(Problem::forbidden());
     }
     let body = body.unwrap_or_default();
-    if body.payment.is_none() && settings.customers_must_pay_here {
+    if body.payment.is_none() && settings.load().checkout.customers_must_pay_here {
         return Err(payment_required());
     }
     let actor = caller.actor();

@@ -8,6 +8,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant as Started};
 
+use tracing::Instrument;
+
 use crate::cart::Line;
 use crate::catalogue::{Name, Offer};
 use crate::kernel::money::sum;
@@ -86,7 +88,7 @@ impl Orders {
     /// Orders the whole cart, or nothing of it.
     pub async fn place(&self, place: Place) -> Result<Placed, PlaceError> {
         self.db.available()?;
-        let saga = self.tasks.spawn(self.clone().run_place(place));
+        let saga = self.tasks.spawn(self.clone().run_place(place).in_current_span());
         match tokio::time::timeout(self.deadline, saga).await {
             Ok(Ok(placed)) => placed,
             Ok(Err(panic)) => Err(Fault::internal("ordering a cart").because(panic).into()),

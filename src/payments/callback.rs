@@ -97,7 +97,7 @@ impl Payments {
 
     /// Takes the money that the buyer has released: once, and only while the hold stands.
     async fn execute(&self, row: &Row) -> Result<(), Fault> {
-        if !store::claim_execute(&self.db, row.id, self.settings.doubt / 2).await? {
+        if !store::claim_execute(&self.db, row.id, self.doubt() / 2).await? {
             // Claimed by another callback, or over.
             let row = self.row(row.id).await?;
             return if row.status.is_open() { self.ask(&row).await } else { Ok(()) };

@@ -4,7 +4,7 @@
 //!
 //! The provider is asked first. Only its final no lets the units go; silence keeps them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::kernel::PaymentId;
 use crate::payments::Payments;
@@ -12,10 +12,12 @@ use crate::payments::gateway::{ProviderName, Standing};
 use crate::payments::journal_store;
 use crate::payments::store::{self, Ended, Ending, Pace, Row, Status};
 use crate::platform::tasks::jittered;
-use crate::platform::{Fault, fault_point};
+use crate::platform::{Fault, fault_point, metrics as names};
 
 /// Time between two looks.
 const TICK: Duration = Duration::from_millis(250);
+/// Time between two looks at how many are open.
+const MEASURE: Duration = Duration::from_secs(10);
 /// Payments and events that one look takes.
 const BATCH: i64 = 32;
 
@@ -45,9 +47,19 @@ pub(super) enum Closed {
 impl Payments {
     /// Looks until the service stops.
     pub(super) async fn run(self) {
+        let mut measured: Option<Instant> = None;
         while self.tasks.pause(jittered(TICK)).await {
-            if let Err(fault) = self.run_once().await {
-                tracing::warn!(error = fault.chain(), "payments wait to be looked at");
+            match self.run_once().await {
+                Ok(()) => names::turned("payments"),
+                Err(fault) => {
+                    tracing::warn!(error = fault.chain(), "payments wait to be looked at");
+                }
+            }
+            if measured.is_none_or(|at| at.elapsed() > MEASURE) {
+                measured = Some(Instant::now());
+                if let Err(fault) = self.measure().await {
+                    tracing::warn!(error = fault.chain(), "payments were not measured");
+                }
             }
         }
     }
@@ -76,7 +88,7 @@ impl Payments {
     }
 
     fn pace(&self) -> Pace {
-        let doubt = self.settings.doubt;
+        let doubt = self.doubt();
         Pace { first: (doubt / 30).max(Duration::from_millis(200)), most: doubt / 2 }
     }
 
@@ -118,7 +130,7 @@ impl Payments {
                 self.end(row, ending(wish, true)).await?;
                 Ok(Closed::Over)
             }
-            Ok(Standing::Open) if row.claimed.is_some_and(|age| age >= self.settings.doubt) => {
+            Ok(Standing::Open) if row.claimed.is_some_and(|age| age >= self.doubt()) => {
                 self.end(row, ending(wish, true)).await?;
                 Ok(Closed::Over)
             }

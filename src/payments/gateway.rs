@@ -23,6 +23,9 @@ pub enum ProviderName {
 }
 
 impl ProviderName {
+    /// All there are.
+    pub const ALL: [Self; 2] = [Self::Stripe, Self::Bkash];
+
     /// As URLs, tables and metrics have it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -9,7 +9,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 
 use crate::catalogue::Name;
-use crate::config::PaymentSettings;
+use crate::config::Current;
 use crate::kernel::{Clock, OrderId, PaymentId, ReservationId, UserId};
 use crate::orders::{
     Ask, Checkout, Orders, PayError, Payment, Place, Placed, Provider, Till, Viewer,
@@ -37,8 +37,8 @@ pub struct Parts {
     pub movements: Movements,
     /// Where work runs that must not stop halfway.
     pub tasks: Tasks,
-    /// The section `payments`.
-    pub settings: PaymentSettings,
+    /// The settings in force.
+    pub settings: Current,
     /// The providers that are on.
     pub gateways: Gateways,
     /// What the ids of late money are derived with.
@@ -58,7 +58,7 @@ pub struct Payments {
     pub(super) reservations: Reservations,
     pub(super) movements: Movements,
     pub(super) tasks: Tasks,
-    pub(super) settings: PaymentSettings,
+    settings: Current,
     pub(super) gateways: Gateways,
     pub(super) deadline: Duration,
     pub(super) clock: Clock,
@@ -97,6 +97,21 @@ impl Payments {
             clock: parts.clock,
             secret: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &parts.secret)),
         }
+    }
+
+    /// How long a buyer may take to pay.
+    pub(super) fn window(&self) -> Duration {
+        self.settings.load().payments.window
+    }
+
+    /// How long an execute may leave open what became of it.
+    pub(super) fn doubt(&self) -> Duration {
+        self.settings.load().payments.doubt
+    }
+
+    /// Whether a buyer may be sent to this address after paying or giving up.
+    pub(super) fn may_return_to(&self, url: &str) -> bool {
+        self.settings.load().payments.may_return_to(url)
     }
 
     /// The same over other handles: another way to the same Redis.

@@ -72,7 +72,7 @@ impl Payments {
             };
         }
         tracing::info!(payment.id = %row.id, order.id = %row.order, reason = decision.reason, "late money goes back");
-        if !store::refund_late(&self.db, row.id, self.settings.doubt).await? {
+        if !store::refund_late(&self.db, row.id, self.doubt()).await? {
             // Somebody else is at it.
             return Ok(());
         }

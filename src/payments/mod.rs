@@ -20,6 +20,7 @@ mod row_store;
 mod store;
 mod stripe;
 mod transport;
+mod vitals_store;
 mod webhook;
 
 use std::sync::Arc;
@@ -38,6 +39,7 @@ pub use journal_store::STATEMENTS as JOURNAL_STATEMENTS;
 pub use review_store::STATEMENTS as REVIEW_STATEMENTS;
 pub use store::STATEMENTS;
 pub use stripe::{Event, News, Stripe, WebhookError};
+pub use vitals_store::STATEMENTS as VITALS_STATEMENTS;
 
 /// The providers that are on.
 #[derive(Clone)]

@@ -68,7 +68,7 @@ impl Payments {
     pub(super) fn wanted(&self, ask: &Ask) -> Result<&dyn Gateway, PayError> {
         let gateway = self.gateway(ask.provider.into()).ok_or(PayError::ProviderDisabled)?;
         for (field, url) in [("success_url", &ask.success_url), ("cancel_url", &ask.cancel_url)] {
-            if !self.settings.may_return_to(url) {
+            if !self.may_return_to(url) {
                 return Err(PayError::ReturnUrl(field));
             }
         }
@@ -86,7 +86,7 @@ impl Payments {
             success_url: ask.success_url.clone(),
             cancel_url: ask.cancel_url.clone(),
             late: self.late_id(id, home)?,
-            window: self.settings.window,
+            window: self.window(),
         })
     }
 
@@ -205,7 +205,7 @@ impl Payments {
         // bKash takes each invoice once, so that a page whose making was cut off is left alone: nobody has its URL, and
         // without an execute of ours it takes no money. A twin of this request may still be at it.
         if row.status == Status::Initiated && row.provider == ProviderName::Bkash {
-            if row.age < self.settings.doubt / 12 {
+            if row.age < self.doubt() / 12 {
                 return Err(EndError::PaymentInProgress.into());
             }
             return self.replace(row, ask).await;

@@ -33,7 +33,7 @@ impl Payments {
             return Ok(false);
         }
         let restock = units == Units::Restocked;
-        let look = self.settings.doubt;
+        let look = self.doubt();
         let id = match store::refund_begin(&self.db, order, restock, &actor, look).await? {
             Some((id, true)) => id,
             // Whoever began it is at it; should they have died, another replica comes.

@@ -81,8 +81,9 @@ impl Payments {
         id: PaymentId,
         outcome: Outcome,
         actor: String,
+        reason: Option<String>,
     ) -> Result<Row, ReviewError> {
-        self.to_its_end(self.clone().run_resolve(id, outcome, actor)).await
+        self.to_its_end(self.clone().run_resolve(id, outcome, actor, reason)).await
     }
 
     async fn run_resolve(
@@ -90,6 +91,7 @@ impl Payments {
         id: PaymentId,
         outcome: Outcome,
         actor: String,
+        reason: Option<String>,
     ) -> Result<Row, ReviewError> {
         let row = store::find(&self.db, id).await?.ok_or(ReviewError::NotFound)?;
         if row.status != Status::Review {
@@ -103,7 +105,16 @@ impl Payments {
         if outcome == Outcome::Accept && receipt.as_ref().is_some_and(|money| !money.mode_fits) {
             return Err(ReviewError::NotPaid);
         }
-        match review_store::resolve(&self.db, id, outcome, receipt.as_ref(), &actor).await? {
+        match review_store::resolve(
+            &self.db,
+            id,
+            outcome,
+            receipt.as_ref(),
+            &actor,
+            reason.as_deref(),
+        )
+        .await?
+        {
             Resolved::Now => {}
             Resolved::Known => return Err(ReviewError::NotInReview),
             Resolved::GivenUp => return Err(ReviewError::GivenUp),

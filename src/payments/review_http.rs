@@ -3,6 +3,7 @@
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
+use crate::audit;
 use crate::identity::Admin;
 use crate::kernel::page::Page;
 use crate::kernel::{OrderId, PaymentId, UserId};
@@ -13,9 +14,6 @@ use crate::payments::review_store::Wanted;
 use crate::payments::store::Status;
 use crate::platform::Outcome as Effect;
 use crate::platform::http::{Json, PathOf, Problem, Query};
-
-/// The longest reason, in characters.
-const REASON: usize = 200;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     let resolve = web::resource("/api/admin/payments/{id}/resolve");
@@ -100,7 +98,7 @@ pub(super) async fn list(
 pub(super) struct ResolveRequest {
     outcome: Outcome,
     /// Why, for the record.
-    #[schema(max_length = 200)]
+    #[schema(min_length = 1, max_length = 200)]
     reason: Option<String>,
 }
 
@@ -123,11 +121,7 @@ pub(super) async fn resolve_review(
     PathOf(id): PathOf<PaymentId>,
     Json(body): Json<ResolveRequest>,
 ) -> Result<HttpResponse, Problem> {
-    let bad = |text: &String| text.chars().count() > REASON || text.chars().any(char::is_control);
-    if body.reason.as_ref().is_some_and(bad) {
-        let message = "expected at most 200 characters without control characters";
-        return Err(Problem::invalid_field("reason", message));
-    }
-    let row = payments.resolve(id, body.outcome, caller.actor()).await?;
+    let reason = audit::reason(body.reason)?;
+    let row = payments.resolve(id, body.outcome, caller.actor(), reason).await?;
     Ok(HttpResponse::Ok().json(Watched::from(&row)))
 }

@@ -18,7 +18,7 @@ select ",
 );
 
 const RESOLVE: &str = "-- payments.resolve
-select resolve_review($1, $2, $3, $4, $5) as fate";
+select resolve_review($1, $2, $3, $4, $5, $6) as fate";
 
 /// Statements, for the test that prepares each on a fresh schema.
 pub const STATEMENTS: &[&str] = &[PAGE, RESOLVE];
@@ -61,10 +61,13 @@ pub(super) async fn resolve(
     outcome: Outcome,
     receipt: Option<&Receipt>,
     actor: &str,
+    reason: Option<&str>,
 ) -> Result<Resolved, Fault> {
     let intent = receipt.and_then(|receipt| receipt.intent.as_deref());
     let transaction = receipt.and_then(|receipt| receipt.transaction.as_deref());
-    let rows = db.write(RESOLVE, &[&id, &outcome.as_str(), &intent, &transaction, &actor]).await?;
+    let rows = db
+        .write(RESOLVE, &[&id, &outcome.as_str(), &intent, &transaction, &actor, &reason])
+        .await?;
     match rows[0].get("fate") {
         "resolved" => Ok(Resolved::Now),
         "known" => Ok(Resolved::Known),

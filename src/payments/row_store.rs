@@ -28,6 +28,20 @@ pub(super) enum Status {
 }
 
 impl Status {
+    /// All there are.
+    pub(super) const ALL: [Self; 10] = [
+        Self::Initiated,
+        Self::Pending,
+        Self::Paid,
+        Self::Failed,
+        Self::Cancelled,
+        Self::Expired,
+        Self::Late,
+        Self::Refunding,
+        Self::Refunded,
+        Self::Review,
+    ];
+
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Initiated => "initiated",
@@ -44,19 +58,7 @@ impl Status {
     }
 
     pub(super) fn parse(text: &str) -> Result<Self, Fault> {
-        let all = [
-            Self::Initiated,
-            Self::Pending,
-            Self::Paid,
-            Self::Failed,
-            Self::Cancelled,
-            Self::Expired,
-            Self::Late,
-            Self::Refunding,
-            Self::Refunded,
-            Self::Review,
-        ];
-        let found = all.into_iter().find(|status| status.as_str() == text);
+        let found = Self::ALL.into_iter().find(|status| status.as_str() == text);
         found.ok_or_else(|| Fault::internal("reading the status of a payment"))
     }
 

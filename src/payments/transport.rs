@@ -8,10 +8,12 @@ use reqwest::header::HeaderMap;
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::{Map, Value, json};
+use tracing::Instrument;
 
 use crate::payments::gateway::{Direction, Exchange, ProviderName};
 use crate::payments::redact::Redactor;
 use crate::platform::metrics::PROVIDER_CALL_SECONDS;
+use crate::platform::traces;
 
 /// A provider that sends more is cut off.
 const LARGEST: usize = 256 << 10;
@@ -102,7 +104,8 @@ impl Transport {
         let Question { what, request, shown, patience } = question;
         let began = Instant::now();
         let mut met = Met::default();
-        let ended = tokio::time::timeout(patience, met.hear(request)).await;
+        let hearing = met.hear(request).instrument(traces::call(self.provider.as_str(), what));
+        let ended = tokio::time::timeout(patience, hearing).await;
         let trouble = match ended {
             Ok(Ok(())) => None,
             Ok(Err(trouble)) => Some(trouble),

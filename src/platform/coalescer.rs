@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
 use tokio::sync::oneshot;
+use tracing::Instrument;
 
-use crate::platform::{Fault, Outcome};
+use crate::platform::{Fault, Outcome, traces};
 
 /// How much a coalescer takes on.
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +75,8 @@ where
         if of_key < self.limits.waiting && queues.waiting < self.limits.total {
             Ok(())
         } else {
+            metrics::counter!(crate::platform::metrics::QUEUE_REFUSALS, "batch" => self.name)
+                .increment(1);
             Err(Fault::overloaded(self.name))
         }
     }
@@ -90,7 +93,8 @@ where
             )]
             tokio::spawn(this.drain(key));
         }
-        answered.await.map_err(|gone| Fault::unavailable(self.name, Outcome::Unknown).because(gone))
+        let waiting = answered.instrument(traces::call("batch", self.name));
+        waiting.await.map_err(|gone| Fault::unavailable(self.name, Outcome::Unknown).because(gone))
     }
 
     /// True when the submitter must start a batch.

@@ -81,18 +81,26 @@ scripts! {
     CLAIM = "claim";
     /// Hands out old pins.
     CLAIM_PINS = "claim_pins";
+    /// Brings the expiry clock.
+    CLOCK = "clock";
+    /// Releases the holds of a closed sale.
+    CLOSE_ALL = "close_all";
     /// Lists tombstones.
     ENDED = "ended";
     /// Releases what is due.
     EXPIRE = "expire";
     /// Moves a deadline.
     EXTEND = "extend";
+    /// Moves all deadlines of a SKU.
+    EXTEND_ALL = "extend_all";
     /// A buyer's live hold.
     FIND = "find";
     /// Drops tombstones.
     FORGET = "forget";
     /// Pins units for their owner.
     GRAB = "grab";
+    /// A page of live records.
+    HOLDS = "holds";
     /// Claims and ends idempotency keys.
     IDEMPOTENCY = "idempotency";
     /// Counts requests.
@@ -101,10 +109,14 @@ scripts! {
     LATE = "late";
     /// Takes a hold out of the clock's reach.
     PIN = "pin";
+    /// What is sold, and what is pinned.
+    PINNED = "pinned";
     /// Reads records.
     READ = "read";
     /// Makes a SKU right again.
     REBUILD = "rebuild";
+    /// Moves deadlines to a changed hold time.
+    RETIME = "retime";
     /// Holds units.
     RESERVE = "reserve";
     /// Applies a decision.
@@ -113,4 +125,6 @@ scripts! {
     STAGE = "stage";
     /// Brings the terms of a product.
     TERMS = "terms";
+    /// Adds up the records of a SKU.
+    WEIGH = "weigh";
 }

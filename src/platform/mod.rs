@@ -10,8 +10,11 @@ pub mod lua;
 pub mod metrics;
 pub mod postgres;
 pub mod redis;
+pub mod replicas;
 pub mod tasks;
 pub mod telemetry;
+pub mod traces;
+pub mod vitals;
 
 pub use fault::{Fault, Outcome};
 pub use postgres::Db;

@@ -14,13 +14,14 @@ use tokio::sync::Notify;
 use tokio::time::Instant as Started;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
 use tokio_postgres::{NoTls, Row};
+use tracing::Instrument;
 
 use crate::config::DatabaseSettings;
 use crate::kernel::{
     Clock, Instant, OrderId, PaymentId, ProductId, Quantity, ReservationId, Sku, UserId,
 };
-use crate::platform::metrics::STATEMENT_SECONDS;
-use crate::platform::{Fault, Outcome};
+use crate::platform::metrics::{POOL_REFUSALS, STATEMENT_SECONDS};
+use crate::platform::{Fault, Outcome, traces};
 
 /// A connection of a pool.
 pub type Connection = Object;
@@ -39,6 +40,7 @@ pub struct Db {
     clock: Clock,
     down_until: Arc<AtomicI64>,
     patience: Duration,
+    name: &'static str,
     outbox: Arc<Notify>,
 }
 
@@ -50,6 +52,7 @@ impl Db {
             clock: clock.clone(),
             down_until: Arc::new(AtomicI64::new(0)),
             patience: settings.statement_timeout + MARGIN,
+            name: "requests",
             outbox: Arc::default(),
         })
     }
@@ -57,10 +60,23 @@ impl Db {
     /// A pool of its own for work that other work must not starve. The pools know together when the server is down.
     pub fn another(
         &self,
+        name: &'static str,
         settings: &DatabaseSettings,
         size: usize,
     ) -> Result<Self, tokio_postgres::Error> {
-        Ok(Self { pool: pool(settings, size)?, ..self.clone() })
+        Ok(Self { pool: pool(settings, size)?, name, ..self.clone() })
+    }
+
+    /// The same, for statements that a person waits for and that may take this long.
+    pub fn patient(
+        &self,
+        settings: &DatabaseSettings,
+        size: usize,
+        longest: Duration,
+    ) -> Result<Self, tokio_postgres::Error> {
+        let settings = DatabaseSettings { statement_timeout: longest, ..settings.clone() };
+        let pool = pool(&settings, size)?;
+        Ok(Self { pool, patience: longest + MARGIN, name: "patient", ..self.clone() })
     }
 
     /// Refuses at once while the server is known to be down.
@@ -77,9 +93,11 @@ impl Db {
         match self.pool.get().await {
             Ok(client) => Ok(client),
             Err(PoolError::Timeout(deadpool_postgres::TimeoutType::Wait)) => {
+                self.refused("busy");
                 Err(Fault::overloaded("all postgres connections are busy"))
             }
             Err(error) => {
+                self.refused("down");
                 self.down_until.store(self.clock.now_ms() + BREAKER_MS, Ordering::Relaxed);
                 Err(Fault::unavailable("connecting to postgres", Outcome::None).because(error))
             }
@@ -100,6 +118,7 @@ impl Db {
             let statement = client.prepare_cached(sql).await?;
             client.query(&statement, params).await
         };
+        let running = running.instrument(traces::call("postgres", name_of(sql)));
         let ended = tokio::time::timeout_at(begun + self.patience, running).await;
         metrics::histogram!(STATEMENT_SECONDS, "statement" => name_of(sql)).record(begun.elapsed());
         match ended {
@@ -116,6 +135,15 @@ impl Db {
     /// the next look finds the row as well.
     pub fn outbox(&self) -> &Notify {
         &self.outbox
+    }
+
+    fn refused(&self, why: &'static str) {
+        metrics::counter!(POOL_REFUSALS, "pool" => self.name, "why" => why).increment(1);
+    }
+
+    /// Its name, and how its connections stand.
+    pub fn status(&self) -> (&'static str, deadpool_postgres::Status) {
+        (self.name, self.pool.status())
     }
 
     /// Closes the pool; connections in use finish first.

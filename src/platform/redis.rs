@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use deadpool_redis::{Hook, HookError, Manager, Pool, Runtime, Timeouts};
+use deadpool_redis::{Hook, HookError, Manager, Pool, PoolError, Runtime, TimeoutType, Timeouts};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
@@ -15,7 +15,7 @@ use secrecy::ExposeSecret;
 use tokio::sync::{Mutex, Notify};
 
 use crate::config::RedisSettings;
-use crate::platform::{Fault, Outcome, lua};
+use crate::platform::{Fault, Outcome, lua, metrics as names};
 
 /// Which run of which data set a server is. It changes with every restart and every failover.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -138,8 +138,18 @@ impl Redis {
     pub async fn pooled(&self) -> Result<MultiplexedConnection, Fault> {
         let unavailable = || Fault::unavailable("connecting to redis", Outcome::None);
         // The pool's object is let go at once: clones of its connection share it, and nothing here blocks on it.
-        let object = self.shared.pool.get().await.map_err(|error| unavailable().because(error))?;
+        let object = self.shared.pool.get().await.map_err(|error| {
+            let busy = matches!(error, PoolError::Timeout(TimeoutType::Wait));
+            let why = if busy { "busy" } else { "down" };
+            metrics::counter!(names::POOL_REFUSALS, "pool" => "redis", "why" => why).increment(1);
+            unavailable().because(error)
+        })?;
         Ok(MultiplexedConnection::clone(&object))
+    }
+
+    /// How the connections of the pool stand.
+    pub fn status(&self) -> deadpool_redis::Status {
+        self.shared.pool.status()
     }
 }
 
@@ -229,7 +239,7 @@ impl Lane {
             if link.since.elapsed() < LOOK_AGAIN {
                 return Err(closed());
             }
-            self.link.store(None);
+            self.let_go();
         }
         let link = self.reconnect().await?;
         if self.redis.gate().admits(&link.identity) {
@@ -257,10 +267,19 @@ impl Lane {
             Ok(Err(error)) => Err(unavailable().because(error)),
             Err(late) => Err(unavailable().because(late)),
         };
-        match &link {
-            Ok(link) => self.link.store(Some(link.clone())),
-            Err(_) => *failed = Some(Instant::now()),
-        }
+        let outcome = match &link {
+            Ok(link) => {
+                if self.link.swap(Some(link.clone())).is_none() {
+                    metrics::gauge!(names::LANES).increment(1.0);
+                }
+                "ok"
+            }
+            Err(_) => {
+                *failed = Some(Instant::now());
+                "failed"
+            }
+        };
+        metrics::counter!(names::LANE_CONNECTS, "outcome" => outcome).increment(1);
         link
     }
 
@@ -282,8 +301,20 @@ impl Lane {
                 ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::BusyLoading)
             );
         if dead {
-            self.link.store(None);
+            self.let_go();
         }
+    }
+
+    fn let_go(&self) {
+        if self.link.swap(None).is_some() {
+            metrics::gauge!(names::LANES).decrement(1.0);
+        }
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
 

@@ -33,7 +33,8 @@ impl Reservations {
 
     async fn archive(&self, watched: &Watched, age_ms: i64) -> Result<(), Fault> {
         let name = &watched.name;
-        loop {
+        // Of a sale that was closed there may be very many: what is left when the service stops is another replica's.
+        while !self.shared.tasks.stop().is_cancelled() {
             let list = || self.ledger.ended(&name.sku, age_ms, BATCH);
             let (oldest_ms, ended) = self.on_sku(name, list).await?;
             if ended.is_empty() {
@@ -57,6 +58,7 @@ impl Reservations {
             let ids: Vec<ReservationId> = ended.iter().map(|(id, _)| *id).collect();
             self.on_sku(name, || self.ledger.forget(&name.sku, &ids)).await?;
         }
+        Ok(())
     }
 }
 

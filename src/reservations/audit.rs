@@ -1,14 +1,18 @@
 //! The slow full pass over every SKU: finds what died with another replica (deadlines, pins, tombstones), and checks
-//! that Redis and Postgres tell the same story. Two failed audits in a row bring a rebuild. Of a SKU at rest, on which
-//! nothing is held or has just ended, it only asks whether that is still so; its audit comes once in a round of passes.
+//! that Redis and Postgres tell the same story. What is wrong within Redis is seen by one script at one moment, and brings a
+//! rebuild at once; what the two stores say differently does so if it is still so a second later. Of a SKU at rest, on
+//! which nothing is held or has just ended, it only asks whether that is still so and its counters add up; its audit
+//! comes once in a round of passes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use crate::catalogue::Name;
-use crate::kernel::ProductId;
+use crate::kernel::{ProductId, ReservationId};
 use crate::platform::{Fault, metrics as names};
-use crate::reservations::ledger::{Audit, Trouble};
+use crate::reservations::finding::Finding;
+use crate::reservations::ledger::{Audit, Trouble, Weighed};
 use crate::reservations::store::Shelf;
 use crate::reservations::{Reservations, Wanted, store};
 
@@ -18,6 +22,18 @@ const STEP: usize = 500;
 /// Passes in which every SKU is audited once, at rest or not.
 const ROUND: usize = 12;
 
+/// Between a difference of the two stores and another look at it: longer than any sale takes.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// How often a pass looks again at what differs.
+const LOOKS: usize = 2;
+
+/// Records that one pass adds up, about; less than a hundredth of Redis's time.
+const WEIGHED: i64 = 4_000;
+
+/// What a SKU counts at least: records of holds that have just ended are there too.
+const LEAST_WEIGHED: i64 = 200;
+
 /// What the pass remembers from one time to the next.
 #[derive(Default)]
 pub(super) struct Memory {
@@ -26,13 +42,59 @@ pub(super) struct Memory {
     names: Vec<Arc<Name>>,
     /// What the last audit of a SKU found wrong, or near it.
     findings: HashMap<ProductId, (Finding, i64)>,
-    failed: HashSet<ProductId>,
+    /// What must be looked at again.
+    failed: HashMap<ProductId, Arc<Name>>,
+    /// What was weighed since all were, and how many records may still be weighed in this pass.
+    weighed: HashSet<ProductId>,
+    weight_left: i64,
+}
+
+impl Memory {
+    /// Whether a SKU with so many live records is weighed now: all in turn, as many as a pass may, and any in doubt.
+    fn weighs(&mut self, product: ProductId, live: i64) -> bool {
+        if self.failed.contains_key(&product) {
+            return true;
+        }
+        if self.weight_left <= 0 || !self.weighed.insert(product) {
+            return false;
+        }
+        self.weight_left -= live.max(LEAST_WEIGHED);
+        true
+    }
 }
 
 impl Reservations {
     /// The counters of a product.
     pub async fn audit(&self, name: &Arc<Name>) -> Result<Audit, Fault> {
         self.on_sku(name, || self.ledger.audit(&name.sku)).await
+    }
+
+    /// The counters of these products. One that Redis never had is read from Postgres, so that a look opens nothing.
+    pub async fn audits(&self, names: &[Arc<Name>]) -> Result<Vec<Audit>, Fault> {
+        self.reading(async {
+            let audits = names.iter().map(|name| self.ledger.audit(&name.sku));
+            let found = futures_util::future::join_all(audits).await;
+            let missing = names.iter().zip(&found).filter(|(_, found)| found.is_err());
+            let missing: Vec<ProductId> = missing.map(|(name, _)| name.id).collect();
+            let shelves: HashMap<ProductId, Shelf> = if missing.is_empty() {
+                HashMap::new()
+            } else {
+                store::stock(&self.shared.db, &missing).await?.into_iter().collect()
+            };
+            let mut audits = Vec::new();
+            for (name, found) in names.iter().zip(found) {
+                audits.push(match (found, shelves.get(&name.id)) {
+                    (Ok(audit), _) => audit,
+                    (Err(Trouble::Rebuild), Some(shelf)) if shelf.epoch == 0 => {
+                        shelf.at_rest(self.shared.watch.now_ms())
+                    }
+                    (Err(Trouble::Rebuild), _) => self.audit(name).await?,
+                    (Err(Trouble::Fault(fault)), _) => return Err(fault),
+                });
+            }
+            Ok(audits)
+        })
+        .await
     }
 
     /// Passes over all SKUs again and again until the service stops.
@@ -44,8 +106,15 @@ impl Reservations {
             .pause(crate::platform::tasks::jittered(self.shared.sweeper.full_pass))
             .await
         {
-            if let Err(fault) = self.pass(&mut memory).await {
-                tracing::warn!(error = fault.chain(), "a pass over all SKUs was cut short");
+            let begun = Instant::now();
+            match self.pass(&mut memory).await {
+                Ok(()) => {
+                    metrics::histogram!(names::PASS_SECONDS).record(begun.elapsed());
+                    names::turned("full_pass");
+                }
+                Err(fault) => {
+                    tracing::warn!(error = fault.chain(), "a pass over all SKUs was cut short");
+                }
             }
         }
     }
@@ -62,24 +131,45 @@ impl Reservations {
             memory.names.extend(self.known_after(last).await?);
         }
         memory.turn += 1;
+        memory.weight_left = WEIGHED;
         let mut oldest_pin_age_ms = 0;
         for (step, names) in memory.names.clone().chunks(STEP).enumerate() {
             let busy = self.ledger.busy(names).await?;
             let audited = names.iter().zip(busy).enumerate().filter(|(at, (name, busy))| {
-                *busy || (step + at) % ROUND == turn || memory.failed.contains(&name.id)
+                *busy || (step + at) % ROUND == turn || memory.failed.contains_key(&name.id)
             });
             let audited: Vec<Arc<Name>> = audited.map(|(_, (name, _))| name.clone()).collect();
             oldest_pin_age_ms = self.audit_all(&audited, memory).await?.max(oldest_pin_age_ms);
         }
+        if memory.weight_left > 0 {
+            memory.weighed.clear();
+        }
+        Self::publish(memory);
+        metrics::gauge!(names::OLDEST_PIN_AGE).set(oldest_pin_age_ms as f64 / 1_000.0);
+        // Once to be sure, if need be, and once to see that it is over.
+        for _ in 0..LOOKS {
+            if memory.failed.is_empty() || !self.shared.tasks.pause(AGAIN).await {
+                break;
+            }
+            let doubtful: Vec<Arc<Name>> = memory.failed.values().cloned().collect();
+            for names in doubtful.chunks(STEP) {
+                self.audit_all(names, memory).await?;
+            }
+        }
+        self.shared.drift.passed(memory.names.len(), self.shared.watch.now_ms());
+        Self::publish(memory);
+        Ok(())
+    }
+
+    /// Sets the gauges to what is known now.
+    fn publish(memory: &Memory) {
         let findings = || memory.findings.values();
         let gap = findings().map(|(finding, _)| finding.epoch_gap).max().unwrap_or(0);
-        let drift: i64 = findings().map(|(finding, _)| finding.drift).sum();
+        let drift: i64 = findings().map(|(finding, _)| finding.units()).sum();
         let negative: i64 = findings().map(|(_, negative)| negative).sum();
         metrics::gauge!(names::EPOCH_GAP).set(gap as f64);
         metrics::gauge!(names::DRIFT_UNITS).set(drift as f64);
         metrics::gauge!(names::NEGATIVE_AVAIL).set(negative as f64);
-        metrics::gauge!(names::OLDEST_PIN_AGE).set(oldest_pin_age_ms as f64 / 1_000.0);
-        Ok(())
     }
 
     async fn known_after(&self, mut after: i64) -> Result<Vec<Arc<Name>>, Fault> {
@@ -115,7 +205,11 @@ impl Reservations {
                         oldest_pin_age_ms =
                             oldest_pin_age_ms.max(audit.now_ms - audit.oldest_pin_ms);
                     }
-                    let finding = Finding::of(&audit, *before, *after);
+                    let weighed = self.weigh(name, &audit, memory).await?;
+                    let mut finding = Finding::of(&audit, weighed, *before, *after);
+                    if before.sold > audit.sold {
+                        finding.drift = finding.drift.max(self.forgotten(name).await?);
+                    }
                     self.judge(name, finding, (-audit.avail).max(0), memory).await?;
                 }
                 Err(Trouble::Rebuild) => self.shared.rebuilder.rebuild(name).await?,
@@ -123,6 +217,43 @@ impl Reservations {
             }
         }
         Ok(oldest_pin_age_ms)
+    }
+
+    /// Adds up the records of a SKU that has some, if it is its turn. One with very many is left to its counters and to
+    /// `reconcile`.
+    async fn weigh(
+        &self,
+        name: &Name,
+        audit: &Audit,
+        memory: &mut Memory,
+    ) -> Result<Weighed, Fault> {
+        if audit.live + audit.oldest_end_ms == 0 || !memory.weighs(name.id, audit.live) {
+            return Ok(Weighed::default());
+        }
+        match self.ledger.weigh(&name.sku, None).await {
+            Ok(weighed) => Ok(weighed.unwrap_or_default()),
+            // Closed meanwhile: whoever closed it has it rebuilt.
+            Err(Trouble::Rebuild) => Ok(Weighed::default()),
+            Err(Trouble::Fault(fault)) => Err(fault),
+        }
+    }
+
+    /// Units that Postgres sold and Redis forgot. While a crowd buys, so many are pinned that they could explain any
+    /// difference; but only a pin that is CONFIRMED explains one.
+    pub(super) async fn forgotten(&self, name: &Arc<Name>) -> Result<i64, Fault> {
+        let Some(shelf) = self.shelves(&[name.id]).await?.remove(&name.id) else { return Ok(0) };
+        let (sold, pins) = match self.ledger.pinned(&name.sku).await {
+            Ok(Some(pinned)) => pinned,
+            Ok(None) | Err(Trouble::Rebuild) => return Ok(0),
+            Err(Trouble::Fault(fault)) => return Err(fault),
+        };
+        let ids: Vec<ReservationId> = pins.iter().map(|(id, _)| *id).collect();
+        let decided = store::decided(&self.shared.background_db, &ids).await?;
+        let confirmed: HashSet<ReservationId> =
+            decided.into_iter().filter(|(_, confirmed)| *confirmed).map(|(id, _)| id).collect();
+        let on_their_way = pins.iter().filter(|(id, _)| confirmed.contains(id));
+        let on_their_way: i64 = on_their_way.map(|(_, quantity)| quantity).sum();
+        Ok((shelf.sold - sold - on_their_way).max(0))
     }
 
     async fn shelves(&self, ids: &[ProductId]) -> Result<HashMap<ProductId, Shelf>, Fault> {
@@ -151,6 +282,11 @@ impl Reservations {
         memory: &mut Memory,
     ) -> Result<(), Fault> {
         let sound = finding == Finding::default();
+        if !sound {
+            self.shared.drift.found(name, &finding, self.shared.watch.now_ms());
+        } else if self.shared.drift.healed(name.id, self.shared.watch.now_ms()) {
+            tracing::info!(sku = %name.sku, "redis and postgres agree again");
+        }
         if sound && negative == 0 {
             memory.findings.remove(&name.id);
         } else {
@@ -165,48 +301,35 @@ impl Reservations {
             tracing::error!(sku = %name.sku, ?finding, "postgres is behind redis; the SKU is closed");
             return self.ledger.close(&name.sku).await;
         }
-        if memory.failed.insert(name.id) {
+        let again = memory.failed.insert(name.id, name.clone()).is_some();
+        if !again && !finding.is_certain() {
             return Ok(());
         }
+        // What was found stands in `failed` until another look finds nothing any more.
         tracing::error!(sku = %name.sku, ?finding, "redis and postgres differ; the SKU is rebuilt");
-        memory.failed.remove(&name.id);
         self.shared.rebuilder.rebuild(name).await
     }
 }
 
-/// What an audit found wrong.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Finding {
-    /// The counters do not add up (INV2).
-    unbalanced: bool,
-    /// Units sold in one store and not explained in the other.
-    drift: i64,
-    /// A rebuild bumped the epoch and never finished.
-    epoch_gap: i64,
-    /// The stock is older than what Redis has confirmed, or another one of the same version.
-    old_stock: bool,
-    /// Redis is of a rebuild or has a stock that Postgres does not know.
-    ahead: bool,
-}
-
-impl Finding {
-    fn of(audit: &Audit, before: Shelf, after: Shelf) -> Self {
-        let empty = (audit.live == 0) == (audit.held == 0);
-        let balanced = audit.avail + audit.held + audit.sold == audit.stocked
-            && audit.held >= audit.live
-            && audit.strays == 0
-            && empty;
-        // Postgres may be ahead by what is pinned, and Redis never.
-        let missing = (before.sold - audit.sold - audit.pinned).max(0);
-        let surplus = (audit.sold - after.sold).max(0);
-        Self {
-            unbalanced: !balanced,
-            drift: missing + surplus,
-            epoch_gap: (before.epoch - audit.epoch).max(0),
-            old_stock: audit.ver < before.applied
-                || audit.ver == before.ver
-                    && (audit.stocked, audit.returned) != (before.stocked, before.returned),
-            ahead: audit.epoch > after.epoch || audit.ver > after.ver,
+impl Shelf {
+    /// The counters of a SKU of which nothing was ever held.
+    fn at_rest(&self, now_ms: i64) -> Audit {
+        Audit {
+            now_ms,
+            epoch: self.epoch,
+            stocked: self.stocked,
+            avail: self.stocked - self.sold,
+            held: 0,
+            sold: self.sold,
+            returned: self.returned,
+            ver: self.ver,
+            live: 0,
+            earliest_ms: 0,
+            oldest_pin_ms: 0,
+            oldest_end_ms: 0,
+            pinned: 0,
+            hidden: false,
+            strays: 0,
         }
     }
 }
@@ -215,64 +338,20 @@ impl Finding {
 mod tests {
     use super::*;
 
-    fn audit() -> Audit {
-        Audit {
-            now_ms: 1,
-            epoch: 3,
-            stocked: 10,
-            avail: 5,
-            held: 3,
-            sold: 2,
-            returned: 0,
-            ver: 4,
-            live: 2,
-            earliest_ms: 0,
-            oldest_pin_ms: 0,
-            oldest_end_ms: 0,
-            pinned: 1,
-            hidden: false,
-            strays: 0,
-        }
-    }
-
-    fn shelf(sold: i64) -> Shelf {
-        Shelf { epoch: 3, sold, stocked: 10, returned: 0, ver: 4, applied: 4 }
-    }
-
-    fn finding(audit: &Audit, before: i64, after: i64) -> Finding {
-        Finding::of(audit, shelf(before), shelf(after))
-    }
-
     #[test]
-    fn a_pinned_unit_explains_that_postgres_is_ahead() {
-        assert_eq!(finding(&audit(), 3, 3), Finding::default());
-        assert_eq!(finding(&audit(), 4, 4).drift, 1);
-        assert_eq!(finding(&audit(), 1, 1).drift, 1);
-        assert_eq!(finding(&audit(), 1, 2).drift, 0, "sold while the audit ran");
-    }
-
-    #[test]
-    fn counters_that_do_not_add_up_are_found() {
-        assert!(finding(&Audit { avail: 6, ..audit() }, 2, 2).unbalanced);
-        assert!(finding(&Audit { live: 4, ..audit() }, 2, 2).unbalanced);
-        assert!(finding(&Audit { live: 0, ..audit() }, 2, 2).unbalanced);
-        assert!(finding(&Audit { strays: -1, ..audit() }, 2, 2).unbalanced);
-        let later = Shelf { epoch: 5, ..shelf(2) };
-        assert_eq!(Finding::of(&audit(), later, later).epoch_gap, 2);
-        let behind = Shelf { epoch: 2, ..shelf(2) };
-        assert!(Finding::of(&audit(), behind, behind).ahead);
-    }
-
-    #[test]
-    fn stock_may_be_older_than_in_postgres_but_not_than_was_confirmed() {
-        let more = Shelf { stocked: 12, ver: 5, ..shelf(2) };
-        assert_eq!(Finding::of(&audit(), more, more), Finding::default());
-        assert_eq!(Finding::of(&audit(), shelf(2), more), Finding::default());
-        let confirmed = Shelf { applied: 5, ..more };
-        assert!(Finding::of(&audit(), confirmed, confirmed).old_stock);
-        let other = Shelf { stocked: 12, ..shelf(2) };
-        assert!(Finding::of(&audit(), other, other).old_stock);
-        let lost = Shelf { stocked: 8, ver: 3, applied: 3, ..shelf(2) };
-        assert!(Finding::of(&audit(), lost, lost).ahead);
+    fn all_are_weighed_in_turn_and_no_pass_weighs_more_than_it_may() {
+        let product = |number: i64| ProductId::try_from(number).unwrap();
+        let mut memory = Memory { weight_left: 1_000, ..Memory::default() };
+        let weighed: Vec<i64> =
+            (1..=9).filter(|number| memory.weighs(product(*number), 300)).collect();
+        assert_eq!(weighed, [1, 2, 3, 4]);
+        memory.weight_left = 1_000;
+        let weighed: Vec<i64> =
+            (1..=9).filter(|number| memory.weighs(product(*number), 10)).collect();
+        assert_eq!(weighed, [5, 6, 7, 8, 9]);
+        let name = Name { id: product(1), sku: "A".parse().unwrap() };
+        memory.failed.insert(product(1), Arc::new(name));
+        memory.weight_left = 0;
+        assert!(memory.weighs(product(1), 2_000), "what is in doubt is weighed anyway");
     }
 }

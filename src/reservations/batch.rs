@@ -109,7 +109,7 @@ impl Reservations {
     }
 
     fn rules(&self) -> Rules {
-        let settings = &self.shared.settings;
+        let settings = &self.shared.settings.load().reservation;
         let tolerance = settings.churn_interval * settings.churn_burst;
         Rules {
             default_ttl_ms: i64::from(settings.ttl_seconds) * 1_000,
@@ -139,6 +139,7 @@ fn reserve<'a>(
         }
         let answers = answer.map(|batch| {
             to.note(name, &batch);
+            to.shared.tally.batch(name, &batch.answers);
             batch.answers.into_iter().map(|answer| (batch.now_ms, answer)).collect()
         });
         spread(answers, wanted)

@@ -10,6 +10,10 @@ use crate::reservations::query::{Live, Status};
 use crate::reservations::record::Record;
 use crate::reservations::{Reservation, Reservations, store};
 
+/// The reason of holds that ended with their sale.
+pub(super) const SALE_CLOSED: &str = "sale_closed";
+const CANCELLED: &str = "cancelled";
+
 /// Why a hold was not cancelled or extended.
 #[derive(Debug, thiserror::Error)]
 pub enum EndError {
@@ -64,7 +68,7 @@ impl Reservations {
             if viewer.is_some_and(|viewer| *viewer != user) {
                 return Err(EndError::NotFound);
             }
-            self.cancel_lines(live, &user, actor).await
+            self.cancel_lines(live, &user, actor, CANCELLED).await
         })
         .await
     }
@@ -83,15 +87,28 @@ impl Reservations {
         .await
     }
 
+    /// Ends the hold for another reason than its buyer's wish.
+    pub(super) async fn cancel_because(
+        &self,
+        id: ReservationId,
+        user: &UserId,
+        actor: &str,
+        reason: &str,
+    ) -> Result<Reservation, EndError> {
+        let live = self.live(id).await?.ok_or(EndError::NotFound)?;
+        self.cancel_lines(live, user, actor, reason).await
+    }
+
     async fn cancel_lines(
         &self,
         mut live: Live,
         user: &UserId,
         actor: &str,
+        reason: &str,
     ) -> Result<Reservation, EndError> {
         for at in 0..live.lines.len() {
             let name = live.lines[at].0.clone();
-            match self.cancel_line(live.id, &name, user, actor).await? {
+            match self.cancel_line(live.id, &name, user, actor, reason).await? {
                 Cancelled::Ended(record) => live.lines[at].1 = record,
                 Cancelled::Confirming if at == 0 => return Err(EndError::PaymentInProgress),
                 Cancelled::Sold if at == 0 => return Err(EndError::AlreadyConfirmed),
@@ -118,11 +135,12 @@ impl Reservations {
         name: &Arc<Name>,
         user: &UserId,
         actor: &str,
+        reason: &str,
     ) -> Result<Cancelled, EndError> {
-        let settings = &self.shared.settings;
-        let churn_ms =
-            if settings.churn_burst == 0 { 0 } else { settings.churn_interval.as_millis() as i64 };
-        let cancel = || self.ledger.cancel(&name.sku, id, user, actor, "cancelled", churn_ms);
+        let settings = self.shared.settings.load().reservation.clone();
+        let counted = settings.churn_burst > 0 && reason == CANCELLED;
+        let churn_ms = if !counted { 0 } else { settings.churn_interval.as_millis() as i64 };
+        let cancel = || self.ledger.cancel(&name.sku, id, user, actor, reason, churn_ms);
         let cancelled = self.on_sku(name, cancel).await?;
         if let Cancelled::Ended(Record { end: Some(end), .. }) = &cancelled {
             self.shared.watch.of(name).ended_at(end.at_ms);

@@ -13,6 +13,8 @@ use crate::reservations::watch::Watched;
 
 /// How long events are gathered before a sweep: they come in swarms.
 const GATHER: Duration = Duration::from_millis(5);
+/// Between two looks whether Redis still tells of expired keys.
+const LOOK: Duration = Duration::from_secs(2);
 /// SKUs that are swept at the same time.
 const AT_ONCE: usize = 16;
 
@@ -27,6 +29,7 @@ impl Reservations {
                 () = self.shared.watch.hurried() => tokio::time::sleep(GATHER).await,
             }
             self.sweep_due().await;
+            names::turned("sweeper");
         }
     }
 
@@ -35,7 +38,10 @@ impl Reservations {
         let now_ms = self.shared.watch.now_ms();
         let due = self.shared.watch.pick(|watched| watched.take_due(now_ms));
         let sweeps = due.into_iter().map(|watched| async move {
-            if let Err(fault) = self.sweep(&watched).await {
+            let swept = self.sweep(&watched).await;
+            let outcome = if swept.is_ok() { "done" } else { "failed" };
+            metrics::counter!(names::SWEEPS, "outcome" => outcome).increment(1);
+            if let Err(fault) = swept {
                 // The full pass comes here again.
                 tracing::warn!(error = fault.chain(), sku = %watched.name.sku, "a sweep failed");
                 watched.due_at(now_ms + self.shared.sweeper.full_pass.as_millis() as i64);
@@ -57,6 +63,7 @@ impl Reservations {
                 watched.ended_at(expired.now_ms);
                 metrics::counter!(names::ENDS, "end" => "expired")
                     .increment(expired.count.unsigned_abs());
+                self.shared.tally.late(expired.lag_ms);
                 metrics::histogram!(names::RESTORE_LAG).record(expired.lag_ms as f64 / 1_000.0);
             }
             if expired.count < i64::from(self.shared.sweeper.batch) {
@@ -102,18 +109,58 @@ impl Reservations {
         let mut events = client.get_async_pubsub().await.map_err(|error| lost().because(error))?;
         let channel = format!("__keyevent@{}__:expired", self.shared.redis.database());
         events.subscribe(&channel).await.map_err(|error| lost().because(error))?;
-        readiness.set("listener", true, channel);
-        for watched in self.shared.watch.all() {
-            watched.due_at(1);
-        }
+        metrics::counter!(names::SUBSCRIPTIONS).increment(1);
+        readiness.set("listener", true, channel.clone());
+        self.sweep_all();
         let mut events = events.into_on_message();
-        while let Some(event) = events.next().await {
+        let (mut deaf, mut look) = (false, tokio::time::interval(LOOK));
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                _ = look.tick() => {
+                    deaf = self.listens_in_vain(deaf, &channel, readiness).await;
+                    continue;
+                }
+            };
+            let Some(event) = event else { break };
             let key: String = event.get_payload().map_err(|error| lost().because(error))?;
             if let Some(sku) = self.ledger.keys().sku_of_timer(&key) {
                 self.hear(&sku).await;
             }
         }
         Ok(())
+    }
+
+    /// Events may be switched off while we listen. The deadline index does the work without them, so the service stays
+    /// ready, and says that it is degraded.
+    async fn listens_in_vain(
+        &self,
+        was_deaf: bool,
+        channel: &str,
+        readiness: &crate::platform::http::probes::Readiness,
+    ) -> bool {
+        // One that does not show its configuration is trusted, as at the start.
+        let Some(events) = self.ledger.keyspace_events().await else { return was_deaf };
+        let deaf = !super::startup::tells_of_expiry(&events);
+        if deaf && !was_deaf {
+            tracing::warn!(events, "redis no longer tells of expired keys; the sweeper works on");
+        }
+        if deaf {
+            readiness.degrade("listener", format!("redis does not tell of expired keys: notify-keyspace-events is `{events}`; \
+                holds end by the deadline index; run `redis-cli config set notify-keyspace-events Ex`"));
+        } else if was_deaf {
+            tracing::info!("redis tells of expired keys again");
+            readiness.set("listener", true, channel);
+            self.sweep_all();
+        }
+        deaf
+    }
+
+    /// Events were lost, perhaps of any SKU.
+    fn sweep_all(&self) {
+        for watched in self.shared.watch.all() {
+            watched.due_at(1);
+        }
     }
 
     /// An event is only a hint: the sweep that it brings looks at the records. A forged one brings nothing else.

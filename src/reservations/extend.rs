@@ -52,16 +52,26 @@ impl Reservations {
     /// Count and deadline come from the home line and go to all of them. None: somebody else extended meanwhile.
     async fn extend_lines(
         &self,
-        mut live: Live,
+        live: Live,
         seconds: u32,
     ) -> Result<Option<Reservation>, EndError> {
         let home = live.home().clone();
-        let settings = &self.shared.settings;
+        let settings = self.shared.settings.load().reservation.clone();
         let deadline_ms = home.deadline_ms + i64::from(seconds) * 1_000;
         let oldest_ms = home.created_ms + settings.max_lifetime.as_millis() as i64;
         if home.extensions >= settings.max_extensions || deadline_ms > oldest_ms {
             return Err(EndError::ExtensionLimit);
         }
+        self.move_lines(live, deadline_ms).await
+    }
+
+    /// Moves the deadline of every line to this one, and counts it as one extension.
+    pub(super) async fn move_lines(
+        &self,
+        mut live: Live,
+        deadline_ms: i64,
+    ) -> Result<Option<Reservation>, EndError> {
+        let home = live.home().clone();
         for at in 0..live.lines.len() {
             let name = live.lines[at].0.clone();
             let extend =

@@ -8,6 +8,7 @@ use actix_web::http::header::{CACHE_CONTROL, ContentType, LOCATION};
 use actix_web::{HttpResponse, web};
 use serde::{Deserialize, Serialize};
 
+use crate::audit::reason;
 use crate::catalogue::{Name, SkuOrId, owns};
 use crate::identity::{Caller, Visitor};
 use crate::kernel::page::Page;
@@ -32,7 +33,9 @@ const MAX_LINES: usize = 20;
     list,
     stock_by_id,
     stock_by_sku,
-    super::events_http::events
+    super::events_http::events,
+    super::holds_http::list,
+    super::holds_http::read
 ))]
 pub struct Operations;
 
@@ -54,7 +57,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
         .service(web::resource("/checkout/cancel").route(web::post().to(checkout_cancel)))
         .service(web::resource("/products/{id}/status").route(web::get().to(stock_by_id)))
         .service(web::resource("/inventory/{sku}").route(web::get().to(stock_by_sku)))
-        .service(web::resource("/inventory/{sku}/events").route(web::get().to(events)));
+        .service(web::resource("/inventory/{sku}/events").route(web::get().to(events)))
+        .configure(super::holds_http::routes);
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
@@ -294,6 +298,15 @@ async fn read(
     Ok(HttpResponse::Ok().json(ReservationResponse::from(found)))
 }
 
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct ReasonQuery {
+    /// Why, for the history of the hold.
+    #[param(min_length = 1, max_length = 200)]
+    reason: Option<String>,
+}
+
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ExtendRequest {
@@ -307,7 +320,7 @@ struct ExtendRequest {
     path = "/api/reservations/{id}/extend",
     tag = "reservations",
     operation_id = "extendReservation",
-    params(("id" = ReservationId, Path, description = "The reservation")),
+    params(("id" = ReservationId, Path, description = "The reservation"), ReasonQuery),
     request_body = ExtendRequest,
     responses((status = 200, description = "The hold with its new deadline", body = ReservationResponse)),
     security(("token" = [])),
@@ -317,11 +330,15 @@ async fn extend(
     caller: Caller,
     reservations: web::Data<Reservations>,
     PathOf(id): PathOf<ReservationId>,
+    Query(query): Query<ReasonQuery>,
     Json(body): Json<ExtendRequest>,
 ) -> Result<HttpResponse, Problem> {
     let seconds = u32::try_from(body.seconds).ok().filter(|seconds| (1..=86_400).contains(seconds));
     let refused = || Problem::invalid_field("seconds", "expected a whole number from 1 to 86400");
-    let extended = reservations.extend(id, caller.sees(), seconds.ok_or_else(refused)?).await?;
+    let seconds = seconds.ok_or_else(refused)?;
+    let reason = reason(query.reason)?;
+    let extended = reservations.extend(id, caller.sees(), seconds).await?;
+    reservations.note_extension(&extended, seconds, &caller.actor(), reason);
     Ok(HttpResponse::Ok().json(ReservationResponse::from(extended)))
 }
 
@@ -331,7 +348,7 @@ async fn extend(
     path = "/api/reservations/{id}",
     tag = "reservations",
     operation_id = "cancelReservation",
-    params(("id" = ReservationId, Path, description = "The reservation")),
+    params(("id" = ReservationId, Path, description = "The reservation"), ReasonQuery),
     responses((status = 200, description = "The ended reservation", body = ReservationResponse)),
     security(("token" = [])),
     extensions(("x-codes" = json!(["not_found", "payment_in_progress", "already_confirmed", "reservation_expired"]))),
@@ -340,8 +357,11 @@ async fn cancel(
     caller: Caller,
     reservations: web::Data<Reservations>,
     PathOf(id): PathOf<ReservationId>,
+    Query(query): Query<ReasonQuery>,
 ) -> Result<HttpResponse, Problem> {
+    let reason = reason(query.reason)?;
     let ended = reservations.cancel(id, caller.sees(), &caller.actor()).await?;
+    reservations.note_release(&ended, &caller.actor(), reason);
     Ok(HttpResponse::Ok().json(ReservationResponse::from(ended)))
 }
 

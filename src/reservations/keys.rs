@@ -46,6 +46,31 @@ impl Keys {
         format!("{}n:{{{sku}}}", self.prefix)
     }
 
+    /// What all processes counted of a SKU.
+    pub(super) fn counts(&self, sku: &Sku) -> String {
+        format!("{}r:{{{sku}}}", self.prefix)
+    }
+
+    /// The points of a SKU, one each step.
+    pub(super) fn series(&self, sku: &Sku) -> String {
+        format!("{}m:{{{sku}}}", self.prefix)
+    }
+
+    /// The products that somebody wanted lately, by when.
+    pub(super) fn active(&self) -> String {
+        format!("{}sales:active", self.prefix)
+    }
+
+    /// The lateness of releases, by process.
+    pub(super) fn lags(&self) -> String {
+        format!("{}sales:lags", self.prefix)
+    }
+
+    /// The mark of the process that writes this step down.
+    pub(super) fn step(&self, step: i64) -> String {
+        format!("{}sales:step:{step}", self.prefix)
+    }
+
     /// Buyers on their way into a rebuild.
     pub(super) fn staged_buyers(&self, sku: &Sku, epoch: i64) -> String {
         format!("{}bn:{{{sku}}}:{epoch}", self.prefix)

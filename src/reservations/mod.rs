@@ -8,11 +8,18 @@ mod archive;
 mod audit;
 mod batch;
 mod cancel;
+mod clock;
 mod confirm;
+mod drift;
 mod events;
 mod events_http;
+mod examine;
 mod expiry;
 mod extend;
+mod finding;
+mod hold_events;
+mod holds;
+mod holds_http;
 mod http;
 mod keys;
 mod late;
@@ -20,10 +27,13 @@ mod ledger;
 mod movements;
 mod news;
 mod query;
+mod rates;
 mod rebuild;
 mod record;
 mod recovery;
 mod reserve;
+mod retime;
+mod sales;
 mod startup;
 mod stock;
 mod store;
@@ -35,31 +45,41 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::catalogue::{Catalogue, Name};
-use crate::config::{ReservationSettings, SweeperSettings};
+use crate::config::{Current, SweeperSettings};
 use crate::kernel::Clock;
 use crate::platform::redis::{Redis, Via};
 use crate::platform::{Db, Fault, Outcome, Tasks};
 
 use batch::Batches;
+use drift::Drifts;
 use events::Streams;
+use hold_events::HoldEvents;
 use ledger::{Ledger, Trouble};
 use news::Audience;
+use rates::Tally;
 use rebuild::Rebuilder;
 use stock::Snapshots;
 use watch::Watch;
 
 pub use cancel::EndError;
+pub use clock::ExpiryClock;
 
 pub use confirm::{
     DecidedLine, Decision, Outcome as DecisionOutcome, PinError, Pinned, PinnedLine,
 };
+pub use drift::Drift;
 pub use events::Watching;
+pub use examine::{Discrepancy, ExaminedPage};
+pub use holds::{FoundHold, Happened, HoldPlace, HoldsOf};
 pub use http::{Operations, routes};
 pub use ledger::Audit;
 pub use movements::Grab;
 pub use news::{News, Wanted};
 pub use query::{Item, Reservation, Status};
+pub use rates::{Point, Rates, STEP_S, outlook};
 pub use reserve::{Held, Hold, ReserveError, Short};
+pub use retime::RetimedPage;
+pub use sales::{By, Extension};
 pub use startup::check as check_redis;
 pub use stock::{Snapshot, Stock};
 pub use store::{STATEMENTS, decision};
@@ -74,8 +94,8 @@ pub struct Parts {
     pub redis: Redis,
     /// Names of products.
     pub catalogue: Catalogue,
-    /// The section `reservation`.
-    pub settings: ReservationSettings,
+    /// The settings in force, for hold times and limits.
+    pub settings: Current,
     /// The section `sweeper`.
     pub sweeper: SweeperSettings,
     /// No request takes longer.
@@ -92,7 +112,7 @@ struct Shared {
     db: Db,
     background_db: Db,
     catalogue: Catalogue,
-    settings: ReservationSettings,
+    settings: Current,
     sweeper: SweeperSettings,
     deadline: Duration,
     tasks: Tasks,
@@ -102,6 +122,9 @@ struct Shared {
     snapshots: Snapshots,
     streams: Streams,
     audience: Audience,
+    drift: Drifts,
+    tally: Tally,
+    hold_events: HoldEvents,
 }
 
 /// The reservations' handle; each worker has one with its own lane.
@@ -118,13 +141,20 @@ impl Reservations {
         let audience = Audience::default();
         let via = Via::Pool(parts.redis.clone());
         let ledger = Ledger::new(via, parts.redis.prefix(), audience.clone());
-        let rebuilder =
-            Rebuilder::new(ledger.clone(), parts.background_db.clone(), parts.catalogue.clone());
+        let rebuilder = Rebuilder::new(
+            ledger.clone(),
+            parts.background_db.clone(),
+            parts.catalogue.clone(),
+            parts.clock.clone(),
+        );
         let shared = Shared {
+            hold_events: HoldEvents::new(parts.clock.clone()),
             watch: Watch::new(parts.clock),
-            snapshots: Snapshots::new(parts.settings.stock_max_age),
+            snapshots: Snapshots::new(parts.settings.load().reservation.stock_max_age),
             streams: Streams::new(parts.event_streams),
             audience,
+            drift: Drifts::default(),
+            tally: Tally::new(),
             db: parts.db,
             background_db: parts.background_db,
             catalogue: parts.catalogue,
@@ -148,6 +178,26 @@ impl Reservations {
     /// The catalogue that they sell from.
     pub fn catalogue(&self) -> &Catalogue {
         &self.shared.catalogue
+    }
+
+    /// What audits of this process found wrong lately.
+    pub fn drift(&self) -> Vec<Drift> {
+        self.shared.drift.all(self.shared.watch.now_ms())
+    }
+
+    /// How many SKUs this process rebuilt, and when the last one was, in ms (0: none).
+    pub fn rebuilds(&self) -> (u64, i64) {
+        self.shared.rebuilder.made()
+    }
+
+    /// The last pass over all SKUs: how many, and when it ended, in ms (0: there was none).
+    pub fn last_pass(&self) -> (i64, i64) {
+        self.shared.drift.last_pass()
+    }
+
+    /// How long holds of products last that say nothing of it.
+    pub fn default_ttl_seconds(&self) -> u32 {
+        self.shared.settings.load().reservation.ttl_seconds
     }
 
     /// Runs one script on a SKU; a SKU that must be rebuilt is, and then it runs again.

@@ -9,7 +9,9 @@ use crate::reservations::record::{Lines, Record, State};
 use crate::reservations::{Reservations, store};
 
 /// Where a reservation stands, in the words of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     /// Its units are kept for its buyer.
@@ -119,7 +121,7 @@ fn status(record: &Record, now_ms: i64) -> Status {
 
 /// `cancelled` and `expired` by the reason of the end.
 pub(super) fn ended_status(reason: &str) -> Status {
-    if reason == "cancelled" { Status::Cancelled } else { Status::Expired }
+    if matches!(reason, "cancelled" | "sale_closed") { Status::Cancelled } else { Status::Expired }
 }
 
 fn reason(record: &Record, now_ms: i64) -> Option<String> {

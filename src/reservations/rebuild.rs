@@ -4,6 +4,7 @@
 //! right: the epoch is bumped in Postgres *before* anything is read, so no confirm that pinned earlier can commit after.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 
 use crate::catalogue::{Catalogue, Name};
-use crate::kernel::{ProductId, ReservationId};
+use crate::kernel::{Clock, ProductId, ReservationId};
 use crate::platform::redis::Redis;
 use crate::platform::tasks::jittered;
 use crate::platform::{Db, Fault, Outcome, lua, metrics as names};
@@ -42,11 +43,20 @@ pub(super) struct Rebuilder {
     db: Db,
     catalogue: Catalogue,
     running: Mutex<HashMap<ProductId, Last>>,
+    total: AtomicU64,
+    last_ms: AtomicI64,
+    clock: Clock,
 }
 
 impl Rebuilder {
-    pub(super) fn new(ledger: Ledger, db: Db, catalogue: Catalogue) -> Self {
-        Self { ledger, db, catalogue, running: Mutex::default() }
+    pub(super) fn new(ledger: Ledger, db: Db, catalogue: Catalogue, clock: Clock) -> Self {
+        let (running, total, last_ms) = (Mutex::default(), AtomicU64::new(0), AtomicI64::new(0));
+        Self { ledger, db, catalogue, running, total, last_ms, clock }
+    }
+
+    /// How many SKUs were rebuilt here, and when the last one was (0: none).
+    pub(super) fn made(&self) -> (u64, i64) {
+        (self.total.load(Ordering::Relaxed), self.last_ms.load(Ordering::Relaxed))
     }
 
     /// Rebuilds this SKU, or waits for the rebuild that runs and takes its result if it began after this call.
@@ -61,6 +71,8 @@ impl Rebuilder {
         self.ledger.hints().doubt();
         self.run(name).await.map_err(|fault| fault.with_outcome(Outcome::None))?;
         metrics::histogram!(names::REBUILD_SECONDS).record(begun.elapsed());
+        self.total.fetch_add(1, Ordering::Relaxed);
+        self.last_ms.store(self.clock.now_ms(), Ordering::Relaxed);
         *last = Some(Instant::now());
         Ok(())
     }
@@ -85,6 +97,11 @@ impl Rebuilder {
         let decided = self.decided(&live).await?;
         let latest = store::stock(&self.db, &[name.id]).await?;
         let overtaken = latest.first().is_none_or(|(_, shelf)| shelf.epoch != begun.epoch);
+        // Before the SKU opens: no hold may expire by a clock that is not the one in force.
+        let clock = store::expiry_clock(&self.db).await?;
+        if clock.version > 0 {
+            self.ledger.set_clock(&name.sku, &clock, &mut connection).await?;
+        }
         let applied = claimed && !overtaken && {
             let staged = self.stage_buyers(name, &begun, &mut connection).await?;
             self.apply(name, &begun, staged, &decided, &mut connection).await?
@@ -253,6 +270,18 @@ impl Rebuilder {
             duration_ms,
             "a new incarnation of redis was let through"
         );
+        Ok(())
+    }
+
+    /// Lets the incarnation of Redis through that Postgres vouches for, and no other.
+    pub(super) async fn admit_known(&self, redis: &Redis) -> Result<(), Fault> {
+        let unavailable = |what| Fault::unavailable(what, Outcome::None);
+        let link = redis.connect().await;
+        let link = link.map_err(|error| unavailable("connecting to redis").because(error))?;
+        if store::incarnation(&self.db).await?.as_ref() != Some(&link.identity) {
+            return Err(unavailable("no service has let this redis through yet: start one first"));
+        }
+        redis.gate().bless(link.identity);
         Ok(())
     }
 

@@ -21,6 +21,7 @@ impl Reservations {
         {
             self.recover_due().await;
             self.archive_due().await;
+            crate::platform::metrics::turned("recovery");
         }
     }
 

@@ -48,12 +48,16 @@ pub async fn check(redis: &Redis) -> anyhow::Result<()> {
         "redis would lose too much in a crash: appendfsync is `{fsync}`; run `redis-cli config set appendfsync everysec`"
     );
     let events = value("notify-keyspace-events");
-    let expired = events.contains('x') || events.contains('A');
     ensure!(
-        events.contains('E') && expired,
+        tells_of_expiry(events),
         "redis does not tell of expired keys: notify-keyspace-events is `{events}`; run `redis-cli config set notify-keyspace-events Ex`"
     );
     Ok(())
+}
+
+/// Whether these flags of `notify-keyspace-events` make Redis tell of keys that expire.
+pub(super) fn tells_of_expiry(events: &str) -> bool {
+    events.contains('E') && (events.contains('x') || events.contains('A'))
 }
 
 impl Reservations {
@@ -70,6 +74,10 @@ impl Reservations {
         drop(tasks.spawn(self.clone().run_pass()));
         drop(tasks.spawn(self.clone().run_announcing()));
         drop(tasks.spawn(self.clone().run_applying()));
+        drop(tasks.spawn(self.clone().run_ending()));
+        drop(tasks.spawn(self.clone().run_clock()));
+        drop(tasks.spawn(self.clone().run_rates()));
+        drop(tasks.spawn(self.clone().run_hold_events()));
         readiness.set("sweeper", true, "sweeping");
     }
 

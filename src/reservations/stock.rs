@@ -45,7 +45,8 @@ impl Stock {
         *self == Self { as_of: self.as_of, ..other.clone() }
     }
 
-    fn of(name: &Name, audit: &Audit) -> Self {
+    /// What the counters of a SKU show.
+    pub fn of(name: &Name, audit: &Audit) -> Self {
         let total_stock = audit.stocked - audit.returned;
         let available_stock = audit.avail.clamp(0, total_stock.max(0));
         let sold_stock = (audit.sold - audit.returned).max(0);

@@ -6,9 +6,13 @@ use crate::catalogue::Name;
 use crate::kernel::{Instant, ProductId, Quantity, ReservationId, Sku, UserId};
 use crate::platform::redis::Identity;
 use crate::platform::{Db, Fault};
+use crate::reservations::clock::ExpiryClock;
 use crate::reservations::confirm::{DecidedLine, Decision, Outcome, split};
+use crate::reservations::hold_events::HoldEvent;
+use crate::reservations::holds::Happened;
 use crate::reservations::ledger::StockState;
 use crate::reservations::query::Status;
+use crate::reservations::sales::By;
 use crate::reservations::{Item, Reservation};
 
 const FIND_DECISION: &str = "-- reservation_decisions.find
@@ -127,6 +131,67 @@ const STORE_INCARNATION: &str = "-- redis_incarnations.store
 insert into redis_incarnations (shard, run_id, replid) values (0, $1, $2)
 on conflict (shard) do update set run_id = excluded.run_id, replid = excluded.replid, created_at = now()";
 
+const EXPIRY_CLOCK: &str = "-- expiry_clock.read
+select version, lag_ms, frozen_ms, told, changed_by, reason, changed_at from expiry_clock";
+
+const SET_EXPIRY: &str = "-- expiry_clock.set
+select set_expiry($1, $2, $3, $4)";
+
+const CLOCK_TOLD: &str = "-- expiry_clock.told
+update expiry_clock set told = $1 where told < $1";
+
+const WRITE_HOLD_EVENTS: &str = "-- hold_events.write
+insert into hold_events (reservation_id, at, event, actor, reason, detail)
+select * from unnest($1::uuid[], $2::timestamptz[], $3::text[], $4::text[], $5::text[], $6::jsonb[])";
+
+// What an operation means to do to a hold: the first time it is asked, and the same ever after.
+const INTEND: &str = "-- hold_events.intend
+with made as (
+    insert into hold_events (reservation_id, event, actor, reason, detail)
+    values ($1, 'extended', $2, $3, jsonb_build_object('operation', $4::text, 'deadline_ms', $5::bigint))
+    on conflict (reservation_id, (detail ->> 'operation')) where detail ? 'operation' do nothing
+    returning detail
+)
+select (detail ->> 'deadline_ms')::bigint as deadline_ms from made
+union all
+select (detail ->> 'deadline_ms')::bigint from hold_events where reservation_id = $1 and detail ->> 'operation' = $4
+   and detail ? 'operation'
+ limit 1";
+
+const ENDED_OF: &str = "-- reservation_history.of_product
+select reservation_id, ended_at from reservation_history
+ where product_id = $1 and ($2::text is null or status = $2)
+   and ($3::timestamptz is null or (ended_at, reservation_id) < ($3, $4))
+ order by ended_at desc, reservation_id desc limit $5";
+
+const SOLD_OF: &str = "-- stock_movements.sold_of
+select d.reservation_id, m.movement_id from stock_movements m
+  join orders o using (order_id)
+  join reservation_decisions d on d.reservation_id = o.reservation_id and d.outcome = 'CONFIRMED'
+ where m.product_id = $1 and m.movement_type = 'SALE' and ($2::bigint is null or m.movement_id < $2)
+ order by m.movement_id desc limit $3";
+
+const ACTORS: &str = "-- reservation_history.actors
+select reservation_id, actor from reservation_decisions where reservation_id = any ($1) and outcome = 'CONFIRMED'
+union all
+select reservation_id, actor from reservation_history where reservation_id = any ($1)";
+
+// What people did to the hold itself, to the sale that it is of, and to the clock that it expires by; what was decided;
+// and how it ended.
+const HAPPENED: &str = "-- hold_events.happened
+select at, event, actor, reason, detail from hold_events where reservation_id = $1
+union all
+select at, action, actor, detail ->> 'reason', detail - 'reason' from audit_log
+ where (subject = any ($2) and action in ('sale.extend_holds', 'sale.closed') or action in ('expiry.freeze', 'expiry.thaw'))
+   and at >= $3 and ($4::timestamptz is null or at <= $4)
+union all
+select created_at, case outcome when 'CONFIRMED' then 'confirmed' when 'PENDING' then 'paying' else 'refused' end,
+       actor, reason, jsonb_strip_nulls(jsonb_build_object('order_id', order_id, 'payment_id', payment_id))
+  from reservation_decisions where reservation_id = $1
+union all
+select distinct ended_at, status, actor, reason, '{}'::jsonb from reservation_history where reservation_id = $1
+ order by 1";
+
 /// Statements, for the test that prepares each on a fresh schema.
 pub const STATEMENTS: &[&str] = &[
     FIND_DECISION,
@@ -146,6 +211,15 @@ pub const STATEMENTS: &[&str] = &[
     KNOWN,
     INCARNATION,
     STORE_INCARNATION,
+    EXPIRY_CLOCK,
+    SET_EXPIRY,
+    CLOCK_TOLD,
+    WRITE_HOLD_EVENTS,
+    INTEND,
+    ENDED_OF,
+    SOLD_OF,
+    ACTORS,
+    HAPPENED,
 ];
 
 fn outcome(text: &str) -> Result<Outcome, Fault> {
@@ -458,4 +532,111 @@ pub(super) async fn incarnation(db: &Db) -> Result<Option<Identity>, Fault> {
 pub(super) async fn store_incarnation(db: &Db, identity: &Identity) -> Result<(), Fault> {
     db.write(STORE_INCARNATION, &[&identity.run_id, &identity.replid]).await?;
     Ok(())
+}
+
+pub(super) async fn expiry_clock(db: &Db) -> Result<ExpiryClock, Fault> {
+    let rows = db.read(EXPIRY_CLOCK, &[]).await?;
+    let row = rows.first().ok_or_else(|| Fault::internal("reading the expiry clock"))?;
+    Ok(ExpiryClock {
+        version: row.get("version"),
+        lag_ms: row.get("lag_ms"),
+        frozen_ms: row.get("frozen_ms"),
+        told: row.get("told"),
+        changed_by: row.get("changed_by"),
+        reason: row.get("reason"),
+        changed_at: row.get("changed_at"),
+    })
+}
+
+pub(super) async fn set_expiry(
+    db: &Db,
+    frozen: bool,
+    now_ms: i64,
+    actor: &str,
+    reason: Option<&str>,
+) -> Result<(), Fault> {
+    db.write(SET_EXPIRY, &[&frozen, &now_ms, &actor, &reason]).await.map(drop)
+}
+
+pub(super) async fn clock_told(db: &Db, version: i64) -> Result<(), Fault> {
+    db.write(CLOCK_TOLD, &[&version]).await.map(drop)
+}
+
+pub(super) async fn write_hold_events(db: &Db, events: &[HoldEvent]) -> Result<(), Fault> {
+    let ids: Vec<_> = events.iter().map(|event| event.id).collect();
+    let at: Vec<_> = events.iter().map(|event| event.at).collect();
+    let what: Vec<_> = events.iter().map(|event| event.event).collect();
+    let actors: Vec<_> = events.iter().map(|event| event.actor.as_str()).collect();
+    let reasons: Vec<_> = events.iter().map(|event| event.reason.as_deref()).collect();
+    let details: Vec<_> = events.iter().map(|event| &event.detail).collect();
+    db.write(WRITE_HOLD_EVENTS, &[&ids, &at, &what, &actors, &reasons, &details]).await.map(drop)
+}
+
+/// Holds of a product that ended without a sale, before this one, the latest first.
+pub(super) async fn ended_of(
+    db: &Db,
+    product: ProductId,
+    status: Option<Status>,
+    before: Option<(Instant, ReservationId)>,
+    most: usize,
+) -> Result<Vec<(ReservationId, Instant)>, Fault> {
+    let status = status.map(|status| match status {
+        Status::Cancelled => "cancelled",
+        _ => "expired",
+    });
+    let (at, id) = before.unzip();
+    let rows = db.read(ENDED_OF, &[&product, &status, &at, &id, &(most as i64)]).await?;
+    Ok(rows.iter().map(|row| (row.get("reservation_id"), row.get("ended_at"))).collect())
+}
+
+/// Holds of a product that were sold, with the number of the movement, the latest first.
+pub(super) async fn sold_of(
+    db: &Db,
+    product: ProductId,
+    before: Option<i64>,
+    most: usize,
+) -> Result<Vec<(ReservationId, i64)>, Fault> {
+    let rows = db.read(SOLD_OF, &[&product, &before, &(most as i64)]).await?;
+    Ok(rows.iter().map(|row| (row.get("reservation_id"), row.get("movement_id"))).collect())
+}
+
+/// Who ended these.
+pub(super) async fn actors(
+    db: &Db,
+    ids: &[ReservationId],
+) -> Result<Vec<(ReservationId, String)>, Fault> {
+    let rows = db.read(ACTORS, &[&ids]).await?;
+    Ok(rows.iter().map(|row| (row.get("reservation_id"), row.get("actor"))).collect())
+}
+
+/// What was written down of a hold of these products, from its beginning to its end.
+pub(super) async fn happened(
+    db: &Db,
+    id: ReservationId,
+    products: &[String],
+    since: Instant,
+    until: Option<Instant>,
+) -> Result<Vec<Happened>, Fault> {
+    let rows = db.read(HAPPENED, &[&id, &products, &since, &until]).await?;
+    let happened = |row: &Row| Happened {
+        at: row.get("at"),
+        event: row.get("event"),
+        actor: row.get("actor"),
+        reason: row.get("reason"),
+        detail: row.get("detail"),
+    };
+    Ok(rows.iter().map(happened).collect())
+}
+
+/// Where this operation moves the deadline of a hold: as was said the first time.
+pub(super) async fn intend(
+    db: &Db,
+    id: ReservationId,
+    operation: &str,
+    by: &By,
+    deadline_ms: i64,
+) -> Result<i64, Fault> {
+    let rows = db.write(INTEND, &[&id, &by.actor, &by.reason, &operation, &deadline_ms]).await?;
+    let row = rows.first().ok_or_else(|| Fault::internal("reading what an operation means"))?;
+    Ok(row.get("deadline_ms"))
 }

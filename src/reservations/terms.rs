@@ -26,7 +26,7 @@ impl Sale for Reservations {
 }
 
 impl Reservations {
-    async fn tell(&self, name: &Arc<Name>, idle: bool) -> Result<bool, Fault> {
+    pub(super) async fn tell(&self, name: &Arc<Name>, idle: bool) -> Result<bool, Fault> {
         let catalogue = &self.shared.catalogue;
         let Some(terms) = catalogue.sale_terms(name.id).await? else { return Ok(true) };
         let told = self.on_sku(name, || self.ledger.terms(&name.sku, &terms, idle)).await?;

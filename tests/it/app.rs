@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use holdfast::app::App;
-use holdfast::config::{LoadOptions, Settings};
+use holdfast::config::{LoadOptions, Loaded, Settings};
 use holdfast::identity::{Role, Tokens};
 use holdfast::kernel::Clock;
 use holdfast::platform::postgres;
@@ -187,9 +187,14 @@ impl Stores {
             .collect()
     }
 
+    /// Where settings are read from in this environment.
+    pub fn options(&self, more: &[(&str, &str)]) -> LoadOptions {
+        LoadOptions::from_env(self.environment(more))
+    }
+
     /// The settings that this environment makes.
     pub fn settings(&self, more: &[(&str, &str)]) -> Settings {
-        let options = LoadOptions::from_env(self.environment(more));
+        let options = self.options(more);
         assert_eq!(options.dir, PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/config")));
         Settings::load(&options).unwrap()
     }
@@ -205,6 +210,11 @@ impl Stores {
     pub async fn postgres(&self) -> tokio_postgres::Client {
         connect(&self.database_url).await
     }
+}
+
+/// The request as the console's page sends it.
+pub fn console(request: reqwest::RequestBuilder) -> reqwest::RequestBuilder {
+    request.header("Sec-Fetch-Site", "same-origin").header("X-Holdfast-Console", "1")
 }
 
 /// Signs tokens and sends requests to one service.
@@ -235,7 +245,9 @@ impl Api {
 
     /// A request under construction, for what the short forms below do not cover.
     pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
-        self.client.request(method, format!("{}{path}", self.url))
+        let request = self.client.request(method, format!("{}{path}", self.url));
+        // Nobody but the console's page may, and this is what makes its requests known.
+        if path.starts_with("/admin/session") { console(request) } else { request }
     }
 
     pub async fn send(&self, request: reqwest::RequestBuilder) -> Reply {
@@ -372,9 +384,14 @@ impl TestApp {
 
     /// A service (another replica) on these stores.
     pub async fn on(stores: Stores, more: &[(&str, &str)]) -> Self {
-        let settings = stores.settings(more);
-        let app = App::start(settings.clone(), Clock::System).await.unwrap();
-        let api = Api::new(format!("http://{}", app.address), &settings);
+        Self::of(stores.options(more), stores).await
+    }
+
+    /// A service (another replica) on these stores, with settings from elsewhere.
+    pub async fn of(options: LoadOptions, stores: Stores) -> Self {
+        let loaded = Loaded::read(&options).unwrap();
+        let app = App::start(loaded.clone(), Clock::System).await.unwrap();
+        let api = Api::new(format!("http://{}", app.address), &loaded.settings);
         let this = Self { stores, api, app: Some(app), checked: true };
         this.ready().await;
         this

@@ -4,20 +4,26 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// From the bottom up: a folder may use those before it.
-const FLOORS: [&str; 14] = [
+const FLOORS: [&str; 20] = [
     "kernel",
     "config",
     "platform",
     "identity",
+    "audit",
     "accounts",
     "catalogue",
     "suppliers",
     "reservations",
+    "sales",
     "stock",
     "cart",
     "orders",
     "payments",
     "notifications",
+    "settings",
+    "reconcile",
+    "health",
+    "console",
     "app",
 ];
 

@@ -382,7 +382,8 @@ async fn there_is_no_such_route_and_no_such_method() {
         "/api/nothing",
         "/reserve/a/b/c",
         "/api/api/reserve",
-        "/api/admin/settings",
+        "/api/admin/nothing",
+        "/settings",
         "/metrics",
         "/.env",
     ] {

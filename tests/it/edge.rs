@@ -150,6 +150,28 @@ async fn metrics_are_for_operators_and_have_their_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_http_is_refused_without_a_document() {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let app = TestApp::start().await;
+    let many = "X: a\r\n".repeat(200);
+    for (request, status) in [
+        ("GARBAGE\r\n\r\n".to_owned(), "400 Bad Request"),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n".to_owned(), "400 Bad Request"),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\n{many}\r\n"), "431 Request Header Fields Too Large"),
+    ] {
+        let mut stream = tokio::net::TcpStream::connect(app.app().address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        // It ends, so the connection is closed.
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(
+            answer.starts_with(&format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n")),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_takes_gzip_gets_the_same_answer() {
     let app = TestApp::start().await;
     for number in 0..20 {

@@ -11,8 +11,15 @@ use crate::app::TestApp;
 use crate::architecture::sources;
 
 const METHODS: [&str; 5] = ["get", "post", "put", "patch", "delete"];
-/// The document itself and its page.
-const OWN: [&str; 3] = ["/openapi.json", "/docs", "/docs/{file}"];
+/// The document itself and its page, and the console's page.
+const OWN: [&str; 6] = [
+    "/openapi.json",
+    "/docs",
+    "/docs/{file}",
+    "/admin",
+    "/admin/{view:.*}",
+    "/admin/assets/{version}/{file:.*}",
+];
 /// Of these, only what no operation describes can bring one about.
 const OF_NO_OPERATION: [&str; 2] = ["method_not_allowed", "origin_not_allowed"];
 

@@ -299,6 +299,11 @@ async fn a_person_sells_refunds_or_releases_what_is_in_review() {
         let back = usize::from(outcome == "refund");
         assert_eq!(till.sandbox.count(Call::StripeRefund), back, "{outcome}");
         resolve(&till, &order, outcome).await.expect_problem(409, "not_in_review");
+        let noted =
+            till.get("/api/admin/audit?action=payment.resolve", &till.admin()).await.expect(200);
+        assert_eq!(noted["items"].as_array().unwrap().len(), 1);
+        let detail = json!({ "outcome": outcome, "failure": "amount", "reason": "looked at" });
+        assert_eq!(noted["items"][0]["detail"], detail);
         let list = till.get("/api/admin/payments?status=review", &till.admin()).await.expect(200);
         assert_eq!(list["items"], json!([]));
     }

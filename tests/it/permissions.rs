@@ -27,6 +27,10 @@ POST   /api/auth/refresh                      |  200   |   200   |  200  | 200 |
 POST   /api/auth/logout                       |  204   |   204   |  204  | 204 |  204  |  204  |   204   |  204
 GET    /api/auth/me                           |  401   |   401   |  200  | 200 |  200  |  200  |   200   |  200
 
+POST   /admin/session                         |  200   |   200   |  200  | 200 |  200  |  200  |   200   |  200
+POST   /admin/session/refresh                 |  401   |   401   |  401  | 401 |  401  |  401  |   401   |  401
+DELETE /admin/session                         |  204   |   204   |  204  | 204 |  204  |  204  |   204   |  204
+
 GET    /api/products                          |  200   |   401   |  200  | 200 |  200  |  200  |   200   |  200
 GET    /api/products?owner=me                 |  401   |   401   |  403  | 403 |  200  |  200  |   403   |  200
 GET    /api/products?low_stock=true           |  401   |   401   |  403  | 403 |  200  |  200  |   403   |  200
@@ -85,6 +89,24 @@ POST   /api/webhook-endpoints                 |  401   |   401   |  403  | 403 |
 GET    /api/webhook-endpoints/{endpoint}      |  401   |   401   |  403  | 403 |  403  |  403  |   200   |  200
 POST   /api/webhook-endpoints/{endpoint}/rotate-secret | 401 | 401 | 403 | 403 | 403  |  403  |   200   |  200
 DELETE /api/webhook-endpoints/{endpoint}      |  401   |   401   |  403  | 403 |  403  |  403  |   204   |  204
+GET    /api/admin/audit                       |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+GET    /api/admin/health                      |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+POST   /api/admin/reconcile                   |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+GET    /api/admin/settings                    |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+PATCH  /api/admin/settings                    |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+GET    /api/admin/sales                       |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+GET    /api/admin/sales/{product}             |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+GET    /api/admin/sales/{product}/history     |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+POST   /api/admin/sales/{product}/open        |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+POST   /api/admin/sales/{product}/pause       |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+POST   /api/admin/sales/{product}/drain       |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+POST   /api/admin/sales/{product}/close       |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+POST   /api/admin/sales/{product}/extend-holds | 401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+GET    /api/admin/expiry                      |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+POST   /api/admin/expiry/freeze               |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+POST   /api/admin/expiry/thaw                 |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+GET    /api/admin/holds?user_id=alice         |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
+GET    /api/admin/holds/{hold}                |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
 GET    /api/admin/dead-letters                |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
 POST   /api/admin/dead-letters/{letter}/retry |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200
 GET    /api/admin/payments                    |  401   |   401   |  403  | 403 |  403  |  403  |   403   |  200

@@ -10,9 +10,9 @@ use crate::scripts_model::{Model, Op};
 use crate::scripts_properties::{check, opening, perform};
 use crate::scripts_scenarios::scenarios;
 
-const READERS: [&str; 4] = ["audit", "ended", "find", "read"];
+const READERS: [&str; 7] = ["audit", "ended", "find", "holds", "pinned", "read", "weigh"];
 /// These take memory, so a full Redis refuses them.
-const TAKERS: [&str; 5] = ["arm", "extend", "grab", "late", "reserve"];
+const TAKERS: [&str; 7] = ["arm", "extend", "extend_all", "grab", "late", "reserve", "retime"];
 /// These may have more than sixty lines, and say why.
 const LONG: [&str; 2] = ["rebuild", "reserve"];
 

@@ -13,20 +13,27 @@ const ARITIES: &[(&str, usize, usize)] = &[
     ("cancel", 2, 5),
     ("claim", 0, 1),
     ("claim_pins", 0, 2),
+    ("clock", 0, 3),
+    ("close_all", 0, 5),
     ("ended", 0, 2),
     ("expire", 0, 1),
     ("extend", 1, 4),
+    ("extend_all", 0, 4),
     ("find", 0, 1),
     ("forget", 0, 1),
     ("grab", 0, 3),
+    ("holds", 0, 4),
     ("late", 0, 4),
     ("pin", 1, 3),
+    ("pinned", 0, 1),
     ("read", 0, 1),
     ("rebuild", 1, 13),
     ("reserve", 2, 11),
+    ("retime", 1, 3),
     ("settle", 0, 6),
     ("stage", 1, 3),
     ("terms", 0, 7),
+    ("weigh", 0, 2),
 ];
 
 pub fn further() -> Vec<Further> {
@@ -37,20 +44,27 @@ pub fn further() -> Vec<Further> {
         "cancel",
         "claim",
         "claim_pins",
+        "clock",
+        "close_all",
         "ended",
         "expire",
         "extend",
+        "extend_all",
         "find",
         "forget",
         "grab",
+        "holds",
         "late",
         "pin",
+        "pinned",
         "read",
         "rebuild",
         "reserve",
+        "retime",
         "settle",
         "stage",
         "terms",
+        "weigh",
     ];
     vec![
         ("calls with too few or too many arguments change nothing", with_arity, arities),
@@ -61,6 +75,7 @@ pub fn further() -> Vec<Further> {
         ),
         ("a pin has the slot, whichever record comes first", &["rebuild"], slots),
         ("strays in the indexes are dropped", &["expire", "claim_pins"], strays),
+        ("what was made up or taken away by hand is weighed", &["weigh"], weighing),
         ("a rebuild takes any number of records and buyers", &["rebuild"], many),
         ("staged buyers come in any number, and lapse", &["stage"], staging),
         ("an idempotency key belongs to one request and one run", &["idempotency"], idempotency),
@@ -68,7 +83,7 @@ pub fn further() -> Vec<Further> {
     ]
 }
 
-fn expect(what: &str, found: Result<String, String>, wanted: &str) -> Result<(), String> {
+pub fn expect(what: &str, found: Result<String, String>, wanted: &str) -> Result<(), String> {
     match found {
         Ok(found) if found == wanted => Ok(()),
         found => Err(format!("{what}: {found:?} is not {wanted}")),
@@ -76,7 +91,7 @@ fn expect(what: &str, found: Result<String, String>, wanted: &str) -> Result<(),
 }
 
 /// A SKU with this much stock, at epoch 1, without a cap, at this time.
-fn opened(scripts: &Scripts, stocked: usize, now: i64) -> Result<Bench, String> {
+pub fn opened(scripts: &Scripts, stocked: usize, now: i64) -> Result<Bench, String> {
     let mut bench = Bench::new(scripts);
     bench.set_time(now);
     open(&mut bench, 1, stocked)?;
@@ -99,7 +114,8 @@ fn arities(scripts: &Scripts) -> Result<(), String> {
     bench.set_time(1);
     for (script, keys, arguments) in ARITIES {
         // One key more may be the one for news.
-        let most = keys + 6 + usize::from(["arm", "extend", "reserve"].contains(script));
+        let newsy = ["arm", "extend", "extend_all", "reserve", "retime"].contains(script);
+        let most = keys + 6 + usize::from(newsy);
         for (keys, arguments) in [
             (keys + 6, arguments + 1),
             (keys + 5, *arguments),
@@ -174,6 +190,62 @@ fn strays(scripts: &Scripts) -> Result<(), String> {
     expect("claim_pins", bench.call("claim_pins", &[], &[0, 9]), "{0 1000 0}")?;
     let read = bench.call("read", &[], &["r1"]);
     expect("read", read, &format!("{{0 1000 {record}}}"))
+}
+
+fn weighing(scripts: &Scripts) -> Result<(), String> {
+    let mut bench = opened(scripts, 9, 1_000)?;
+    let [s, h, d, p, g, b] = ["s", "h", "d", "p", "g", "b"].map(|kind| bench.key(kind, ""));
+    for (rid, record) in [
+        ("r0", "H n 2 t 9000 1 0 0 - u0 -"),
+        ("r1", "P n 1 t 9000 1 0 0 - u1 -"),
+        ("r2", "P o 3 t 9000 1 0 0 - - -"),
+        ("r3", "S n 1 t 9000 1 0 0 - u1 - confirmed 5 x"),
+        ("r4", "E n 1 t 9000 1 0 0 - u1 - expired 5 x"),
+    ] {
+        bench.run(&["HSET", &h, rid, record]);
+    }
+    bench.run(&["ZADD", &d, "9000", "r0"]);
+    bench.run(&["ZADD", &p, "1", "r1", "1", "r2"]);
+    bench.run(&["ZADD", &g, "5", "r3", "5", "r4"]);
+    bench.run(&["HSET", &b, "u0", "r0 2 0 0 -", "u1", "r1 1 1 0 r4"]);
+    bench.run(&["HSET", &s, "held", "6", "sold", "1", "avail", "2"]);
+    let weigh = |bench: &mut Bench| bench.call("weigh", &[], &[9, 9]);
+    expect("all agrees", weigh(&mut bench), "{0 0 0 0}")?;
+    expect("few buyers at most", bench.call("weigh", &[], &[9, 1]), "{0 0 0 0}")?;
+    expect("few records at most", bench.call("weigh", &[], &[4, 9]), "{1}")?;
+    expect("as many", bench.call("weigh", &[], &[5, 9]), "{0 0 0 0}")?;
+    type Broken<'a> = (&'a str, &'a [&'a str], &'a [&'a str], &'a str);
+    let broken: [Broken<'_>; 6] = [
+        ("held", &["HINCRBY", &s, "held", "2"], &["HINCRBY", &s, "held", "-2"], "{0 2 0 0}"),
+        (
+            "buyer",
+            &["HSET", &b, "u0", "r0 5 0 0 -"],
+            &["HSET", &b, "u0", "r0 2 0 0 -"],
+            "{0 0 0 3}",
+        ),
+        ("deadline", &["ZREM", &d, "r0"], &["ZADD", &d, "9000", "r0"], "{0 0 1 0}"),
+        ("entry", &["ZADD", &g, "5", "r9"], &["ZREM", &g, "r9"], "{0 0 1 0}"),
+        (
+            "quantity",
+            &["HSET", &h, "r0", "H n 4 t 9000 1 0 0 - u0 -"],
+            &["HSET", &h, "r0", "H n 2 t 9000 1 0 0 - u0 -"],
+            "{0 -2 0 -2}",
+        ),
+        (
+            "unreadable",
+            &["HSET", &h, "r3", "what"],
+            &["HSET", &h, "r3", "S n 1 t 9000 1 0 0 - u1 - confirmed 5 x"],
+            "{0 0 2 0}",
+        ),
+    ];
+    for (what, breaking, mending, wanted) in broken {
+        bench.run(breaking);
+        expect(what, weigh(&mut bench), wanted)?;
+        bench.run(mending);
+        expect(what, weigh(&mut bench), "{0 0 0 0}")?;
+    }
+    bench.run(&["HDEL", &s, "ready"]);
+    expect("closed", weigh(&mut bench), "{100}")
 }
 
 /// More than one page of a scan, and more than one call takes.

@@ -65,6 +65,11 @@ pub enum Op {
         count: i64,
         ms: i64,
     },
+    Retime {
+        rids: Vec<&'static str>,
+        ttl: i64,
+        life: i64,
+    },
     Expire {
         most: usize,
     },
@@ -82,6 +87,12 @@ pub enum Op {
     },
     Read(Vec<&'static str>),
     Audit,
+    Weigh {
+        most: i64,
+    },
+    Pinned {
+        most: usize,
+    },
     /// The terms that such a rebuild would bring, with `idle` only if nothing is held.
     Terms {
         idle: bool,
@@ -118,6 +129,7 @@ impl Op {
             Self::ApplyStock { .. } => "apply_stock",
             Self::Cancel { .. } => "cancel",
             Self::Extend { .. } => "extend",
+            Self::Retime { .. } => "retime",
             Self::Expire { .. } => "expire",
             Self::ClaimPins { .. } => "claim_pins",
             Self::Ended { .. } => "ended",
@@ -125,6 +137,8 @@ impl Op {
             Self::Find { .. } => "find",
             Self::Read(_) => "read",
             Self::Audit => "audit",
+            Self::Weigh { .. } => "weigh",
+            Self::Pinned { .. } => "pinned",
             Self::Terms { .. } => "terms",
             Self::Claim(_) => "claim",
             Self::Rebuild(_) => "rebuild",
@@ -476,6 +490,7 @@ impl Model {
             }
             Op::Cancel { rid, user, interval } => self.cancel(rid, user, *interval),
             Op::Extend { rid, user, count, ms } => self.extend(rid, user, *count, now + ms),
+            Op::Retime { rids, ttl, life } => self.retime(rids, *ttl, *life),
             Op::Expire { most } => {
                 let (count, lag) = self.reap(*most);
                 format!("{{0 {count} {lag} {} {now}}}", self.first('d'))
@@ -519,6 +534,17 @@ impl Model {
                     self.first('p'),
                     self.first('g'),
                 )
+            }
+            Op::Weigh { most } if self.records.len() as i64 > *most => "{1}".to_owned(),
+            // Whatever is derived from the records agrees with them.
+            Op::Weigh { .. } => "{0 0 0 0}".to_owned(),
+            Op::Pinned { most } => {
+                let pins = self.index('p');
+                if pins.len() > *most {
+                    return "{1}".to_owned();
+                }
+                let list = pins.iter().map(|(_, rid)| format!(" {rid} {}", self.records[rid].qty));
+                format!("{{0 {}{}}}", self.sold, list.collect::<String>())
             }
             Op::Terms { idle, with } => {
                 let live = self.records.values().filter(|r| r.live() && !self.due(r)).count();
@@ -805,6 +831,26 @@ impl Model {
         }
         self.timers.insert(rid.to_owned(), (r.token, deadline - self.now));
         format!("{{0 {deadline}}}")
+    }
+
+    fn retime(&mut self, rids: &[&'static str], ttl: i64, life: i64) -> String {
+        if self.ttl != 0 {
+            return "{1}".to_owned();
+        }
+        let mut moved = 0;
+        for rid in rids {
+            let Some(r) = self.records.get(*rid).cloned() else { continue };
+            let lasts = ttl.min(life.max(r.deadline - r.created));
+            let deadline = r.deadline.min(self.now + 1_000).max(r.created + lasts);
+            if r.state != 'H' || r.lines != "-" || self.due(&r) || deadline == r.deadline {
+                continue;
+            }
+            moved += 1;
+            self.records.get_mut(*rid).unwrap().deadline = deadline;
+            self.tell("extended", rid);
+            self.timers.insert((*rid).to_owned(), (r.token, deadline - self.now));
+        }
+        format!("{{0 {} {moved} {}}}", self.now, self.first('d'))
     }
 
     fn claim_pins(&mut self, grace: i64, most: usize) -> String {

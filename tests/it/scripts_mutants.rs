@@ -3,6 +3,7 @@
 
 use crate::scripts_bench::{self, Scripts};
 use crate::scripts_checks::further;
+use crate::scripts_clock;
 use crate::scripts_model::Op;
 use crate::scripts_properties::conform;
 use crate::scripts_scenarios::scenarios;
@@ -23,11 +24,10 @@ fn checks() -> Vec<Check> {
         scripts: ops.iter().filter_map(Op::script).collect(),
         run: Box::new(move |scripts| conform(scripts, &ops)),
     });
-    let further = further().into_iter().map(|(name, scripts, run)| Check {
-        name,
-        scripts: scripts.to_vec(),
-        run: Box::new(run),
-    });
+    let further = further()
+        .into_iter()
+        .chain(scripts_clock::further())
+        .map(|(name, scripts, run)| Check { name, scripts: scripts.to_vec(), run: Box::new(run) });
     stories.chain(further).collect()
 }
 
@@ -91,6 +91,118 @@ fn files() -> Vec<&'static str> {
 type Mutant = (&'static str, &'static str, &'static str, &'static str);
 
 const MUTANTS: &[Mutant] = &[
+    ("record", "now - LAG, 'LIMIT'", "now, 'LIMIT'", "freeze: reaping goes by the expiry clock"),
+    (
+        "record",
+        "if since > 0 then LAG, FROZEN = LAG + math.max(0, now_ms() - since), true end",
+        "",
+        "freeze: a clock that stands falls behind",
+    ),
+    (
+        "record",
+        "math.max(0, now_ms() - since)",
+        "now_ms() - since",
+        "freeze: a server whose clock went back",
+    ),
+    (
+        "record",
+        "return FROZEN and 0 or score + LAG",
+        "return score + LAG",
+        "freeze: nothing is due while it stands",
+    ),
+    (
+        "record",
+        "return FROZEN and 0 or score + LAG",
+        "return FROZEN and 0 or score",
+        "thaw: what is due is told by the server's clock",
+    ),
+    (
+        "record",
+        "if r and LAG > 0 then r[DEADLINE] = string.format('%d', r[DEADLINE] + LAG) end",
+        "",
+        "freeze: deadlines are shown by the server's clock",
+    ),
+    ("record", "opened[i] - LAG", "opened[i]", "freeze: the index goes by the expiry clock"),
+    (
+        "record",
+        "r[DEADLINE] = string.format('%d', deadline - LAG)",
+        "r[DEADLINE] = string.format('%d', deadline)",
+        "freeze: records go by the expiry clock",
+    ),
+    (
+        "record",
+        "  local packed = table.concat(r, ' ')\n  r[DEADLINE] = deadline\n",
+        "  local packed = table.concat(r, ' ')\n",
+        "freeze: what is written is not what the call goes on with",
+    ),
+    (
+        "terms",
+        "now_ms() - LAG",
+        "now_ms()",
+        "freeze: what is due by the expiry clock is held by nobody",
+    ),
+    (
+        "clock",
+        "< tonumber(ARGV[1])",
+        "<= tonumber(ARGV[1])",
+        "a state that was told is not told anew",
+    ),
+    (
+        "clock",
+        "if (tonumber(redis.call('HGET', S, 'clock') or -1) or -1) < tonumber(ARGV[1]) then",
+        "if true then",
+        "an older state of the clock comes too late",
+    ),
+    (
+        "extend_all",
+        "if op[9] == '1' then return",
+        "if false then return",
+        "an operation that is done is done once",
+    ),
+    (
+        "extend_all",
+        "if first == 0 then op[9] = '1' else op[4], op[5] = page[2], page[1] end",
+        "if first == 0 then op[9] = '1' end",
+        "an answer that was lost moves nothing twice",
+    ),
+    (
+        "extend_all",
+        "and tonumber(r[CREATED]) <= tonumber(op[3]) then",
+        "then",
+        "a hold that came after it began",
+    ),
+    (
+        "extend_all",
+        "if op[1] and op[1] ~= ARGV[1] and op[9] ~= '1' then",
+        "if false then",
+        "one operation after the other",
+    ),
+    ("extend_all", "and not is_due(r, now) and", "and", "what has expired stays so"),
+    (
+        "extend_all",
+        "math.min(r[DEADLINE] + more, r[CREATED] + life)",
+        "r[DEADLINE] + more",
+        "the longest life",
+    ),
+    (
+        "close_all",
+        "if redis.call('HGET', S, 'sale') ~= 'closed' then return { 1 } end",
+        "",
+        "a sale that was opened again",
+    ),
+    (
+        "close_all",
+        "r[STATE] == HELD and r[LINES] == '-' then",
+        "r[STATE] == HELD then",
+        "several products end by their home line",
+    ),
+    ("reserve", " or terms[5] == 'draining'", "", "a draining sale takes no holds"),
+    (
+        "close_all",
+        "local from = ARGV[4] == '-' and 0 or rank(D, ARGV[3], ARGV[4])",
+        "local from = 0",
+        "every page once",
+    ),
     ("rebuild", "#rid == 36 and ", "", "a name that is no id"),
     ("rebuild", "string.find(rid, ID) and ", "", "a name that is no id"),
     ("rebuild", "'^([HPSE]) ", "'^(%S+) ", "a state that nobody knows"),
@@ -233,12 +345,12 @@ const MUTANTS: &[Mutant] = &[
     ("record", "'LIMIT', 0, limit", "'LIMIT', 0, 1000", "the limit of reaping"),
     (
         "record",
-        "'ZRANGEBYSCORE', D, '-inf', now",
+        "'ZRANGEBYSCORE', D, '-inf', now - LAG",
         "'ZRANGEBYSCORE', D, '-inf', '+inf'",
         "only what is due",
     ),
     ("record", "if r and is_due(r, now) then", "if r then", "the record decides, not the index"),
-    ("record", "now, 'LIMIT'", "now - 1, 'LIMIT'", "due on the millisecond"),
+    ("record", "now - LAG, 'LIMIT'", "now - LAG - 1, 'LIMIT'", "due on the millisecond"),
     (
         "record",
         "r[EMAIL], r[REASON], r[ENDED], r[ACTOR] = state, '-'",
@@ -280,7 +392,7 @@ const MUTANTS: &[Mutant] = &[
     ),
     ("reserve", "if terms[5] == 'hidden' then return { 10 } end", "", "the sale"),
     ("reserve", "if terms[5] == 'paused' then return { 7 } end", "", "the sale"),
-    ("terms", "string.format('(%d', now_ms())", "'-inf'", "a hold that is due is none"),
+    ("terms", "string.format('(%d', now_ms() - LAG)", "'-inf'", "a hold that is due is none"),
     ("terms", "'(%d'", "'%d'", "a hold ends on time"),
     ("terms", " + redis.call('ZCARD', P)", "", "a pinned product is held"),
     ("terms", "live > 0", "live > 1", "one hold is enough"),
@@ -299,7 +411,12 @@ const MUTANTS: &[Mutant] = &[
         "",
         "the sale begins",
     ),
-    ("reserve", "terms[5] == 'closed' or (closes", "(closes", "the sale is closed by hand"),
+    (
+        "reserve",
+        "terms[5] == 'closed' or terms[5] == 'draining' or (closes",
+        "(closes",
+        "the sale is closed by hand",
+    ),
     ("reserve", "now >= closes", "now > closes", "the sale ends on time"),
     ("reserve", "closes > 0 and", "", "a sale without end"),
     (
@@ -494,6 +611,21 @@ const MUTANTS: &[Mutant] = &[
         "tonumber(ARGV[4])",
         "never shorter",
     ),
+    ("retime", "r[STATE] ~= HELD or ", "", "INV4: a pin is the decision's"),
+    ("retime", "r[LINES] ~= '-' or ", "", "several products end together"),
+    ("retime", " or is_due(r, now)", "", "nothing is revived"),
+    ("retime", "math.min(deadline, now + LEAST)", "0", "not into the past"),
+    ("retime", "math.min(deadline, now + LEAST)", "now + LEAST", "twice is once"),
+    ("retime", "math.max(life, deadline - created)", "life", "the longest life shortens nothing"),
+    ("retime", "created + math.min", "now + math.min", "from its beginning"),
+    ("weigh", " or not redis.call('ZSCORE', index, entries[i])", "", "a record in no index"),
+    (
+        "weigh",
+        "if kind == 'o' then taken_out = taken_out + qty end",
+        "",
+        "what its owner takes has no buyer",
+    ),
+    ("weigh", "redis.call('ZCARD', index) - count", "0", "an entry without its record"),
     ("arm", "r[STATE] ~= HELD or ", "", "what ended is not armed"),
     ("arm", "or is_due(r, now) ", "", "nothing is revived"),
     ("arm", " or deadline <= now then", " then", "not into the past"),

@@ -184,6 +184,15 @@ fn perform_for(bench: &mut Bench, model: &Model, op: &Op, heard: bool) -> Result
             let (count, deadline) = (count.to_string(), (now + ms).to_string());
             bench.call("extend", &keys, &[(*rid).to_owned(), (*user).to_owned(), count, deadline])
         }
+        Op::Retime { rids, ttl, life } => {
+            let keys: Vec<_> = rids.iter().map(|rid| timer(rid)).chain(news()).collect();
+            let arguments = [ttl.to_string(), life.to_string()].into_iter();
+            let arguments: Vec<_> =
+                arguments.chain(rids.iter().map(|rid| (*rid).to_owned())).collect();
+            bench.call("retime", &keys, &arguments)
+        }
+        Op::Pinned { most } => call!("pinned", [], most),
+        Op::Weigh { most } => call!("weigh", [], most, most),
         Op::Expire { most } => call!("expire", [], most),
         Op::ClaimPins { grace, most } => call!("claim_pins", [], grace, most),
         Op::Ended { age, most } => call!("ended", [], age, most),
@@ -406,6 +415,10 @@ fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(rid, user, interval)| Op::Cancel { rid, user, interval }),
         4 => (rid(), user(), 0..3_i64, select(vec![1_000, 900_000_i64]))
             .prop_map(|(rid, user, count, ms)| Op::Extend { rid, user, count, ms }),
+        3 => (rids(), select(vec![60_000, 900_000_i64]), select(vec![60_000, 1_800_000_i64]))
+            .prop_map(|(rids, ttl, life)| Op::Retime { rids, ttl, life }),
+        1 => Just(Op::Weigh { most: 99 }),
+        1 => Just(Op::Pinned { most: 99 }),
         3 => (rid(), token(), 1..4_i64).prop_map(|(rid, token, qty)| Op::Grab { rid, token, qty }),
         3 => (rid(), user(), token(), 1..4_i64)
             .prop_map(|(rid, user, token, qty)| Op::Late { rid, user, token, qty }),

@@ -58,6 +58,10 @@ fn extend(rid: &'static str, user: &'static str, count: i64, ms: i64) -> Op {
     Op::Extend { rid, user, count, ms }
 }
 
+fn retime(rids: &[&'static str], ttl: i64, life: i64) -> Op {
+    Op::Retime { rids: rids.to_vec(), ttl, life }
+}
+
 fn grab(rid: &'static str, qty: i64) -> Op {
     Op::Grab { rid, token: 'a', qty }
 }
@@ -615,6 +619,39 @@ fn ending() -> Vec<Scenario> {
             ],
         ),
         (
+            "a changed hold time moves what is held of one product, from its beginning",
+            vec![
+                hold("r0", "u0", 2),
+                Op::Pass(2 * MINUTE),
+                hold("r1", "u1", 1),
+                pin("r1", "u1"),
+                home("r2", "u2", 1),
+                retime(&["r0", "r1", "r2", "r9"], 5 * MINUTE, 30 * MINUTE),
+                retime(&["r0", "r1", "r2", "r9"], 5 * MINUTE, 30 * MINUTE),
+                heard(retime(&["r0"], 20 * MINUTE, 30 * MINUTE)),
+                retime(&["r0"], 60 * MINUTE, 30 * MINUTE),
+                retime(&["r0"], 60 * MINUTE, MINUTE),
+                retime(&["r0"], MINUTE, MINUTE),
+                Op::Pass(500),
+                retime(&["r0"], MINUTE, MINUTE),
+                Op::Pass(MINUTE),
+                retime(&["r0"], 20 * MINUTE, 30 * MINUTE),
+                Op::Weigh { most: 9 },
+                Op::Pinned { most: 1 },
+                sell("r1", 1),
+                hold("r4", "u4", 2),
+                pin("r4", "u4"),
+                Op::Pinned { most: 1 },
+                Op::Pinned { most: 0 },
+                Op::Expire { most: 9 },
+                rebuild(|with| with.ttl = 5 * MINUTE),
+                hold("r3", "u3", 1),
+                retime(&["r3"], 20 * MINUTE, 30 * MINUTE),
+                Op::Weigh { most: 9 },
+                Op::Weigh { most: 1 },
+            ],
+        ),
+        (
             "an extension never shortens, and revives nothing",
             vec![
                 hold("r0", "u0", 2),
@@ -676,6 +713,9 @@ fn cleaning() -> Vec<Scenario> {
         Op::Find { user: "u1" },
         Op::Read(vec!["r1"]),
         Op::Audit,
+        Op::Weigh { most: 9 },
+        Op::Pinned { most: 9 },
+        retime(&["r1"], ALL, ALL),
     ];
     let begin = [hold("r1", "u1", 1), hold("r2", "u2", 1), cancel("r2", "u2")];
     let closed_by = |loss| [&begin[..], &[Op::Lose(loss)], &closed[..]].concat();

@@ -230,6 +230,7 @@ async fn every_statement_of_the_stores_can_be_prepared() {
     let shop = Shop::fresh().await;
     let stores = [
         holdfast::accounts::STATEMENTS,
+        holdfast::audit::STATEMENTS,
         holdfast::cart::STATEMENTS,
         holdfast::catalogue::STATEMENTS,
         holdfast::notifications::STATEMENTS,
@@ -237,7 +238,10 @@ async fn every_statement_of_the_stores_can_be_prepared() {
         holdfast::payments::STATEMENTS,
         holdfast::payments::JOURNAL_STATEMENTS,
         holdfast::payments::REVIEW_STATEMENTS,
+        holdfast::reconcile::STATEMENTS,
+        holdfast::payments::VITALS_STATEMENTS,
         holdfast::reservations::STATEMENTS,
+        holdfast::settings::STATEMENTS,
         holdfast::stock::STATEMENTS,
         holdfast::suppliers::STATEMENTS,
     ];

@@ -62,9 +62,9 @@ impl<'a> World<'a> {
         for at in 1..parts.len() {
             if parts[at] == "{}" {
                 parts[at] = match parts[at - 1] {
-                    "products" => "{product}",
+                    "products" | "sales" => "{product}",
                     "inventory" => "{sku}",
-                    "reservations" => "{hold}",
+                    "reservations" | "holds" => "{hold}",
                     "reserve" | "users" => "{alice}",
                     "items" => "{line}",
                     "orders" => "{order}",
@@ -167,6 +167,15 @@ impl<'a> World<'a> {
                 let refresh = made["refresh"].as_str().unwrap().to_owned();
                 vec![("account", account), ("refresh", refresh)]
             }
+            "shopkeeper" => {
+                let account = format!("shop-{}", self.next());
+                let body = json!({
+                    "username": account, "email": format!("{account}@example.org"), "password": "strongpassword",
+                    "role": "merchant",
+                });
+                self.app.post("/api/auth/register", &service, body).await.expect(201);
+                vec![("shopkeeper", account)]
+            }
             unknown => panic!("nothing is called {unknown}"),
         }
     }
@@ -213,6 +222,9 @@ fn template(operation: &str) -> Value {
         "POST /api/auth/register" => json!({
             "username": "{new}", "email": "{new}@example.org", "password": "strongpassword", "role": "merchant",
         }),
+        "POST /admin/session" => {
+            json!({ "username": "{shopkeeper}", "password": "strongpassword" })
+        }
         "POST /api/auth/login" => {
             json!({ "username": "{account}", "password": "strongpassword" })
         }
@@ -258,9 +270,20 @@ fn template(operation: &str) -> Value {
             json!({ "outcome": "release", "reason": "settled" })
         }
         "POST /api/admin/orders/{}/resend" => json!({ "what": "webhook" }),
+        "POST /api/admin/reconcile" => json!({ "dry_run": true }),
+        "PATCH /api/admin/settings" => json!({ "running_holds": false, "reason": "a test" }),
         "POST /api/stock" => json!({
             "product_id": "#{product}", "movement_type": "IN", "quantity": 5, "note": "two boxes",
         }),
+        "POST /api/admin/sales/{}/extend-holds" => {
+            json!({ "seconds": 60, "reason": "a slow bank" })
+        }
+        steering
+            if steering.starts_with("POST /api/admin/sales/")
+                || steering.starts_with("POST /api/admin/expiry/") =>
+        {
+            json!({ "reason": "a slow bank" })
+        }
         _ => Value::Null,
     }
 }

@@ -1,12 +1,14 @@
 //! `cargo xtask`: runs, tests, checks and measures Holdfast with private stores.
 
 mod bench;
+mod browser;
 mod cargo;
 mod commands;
 mod fault_points;
 mod http;
 mod interrupt;
 mod newman;
+mod operations;
 mod progress;
 mod python;
 mod sandbox;
@@ -37,7 +39,9 @@ enum Command {
     Test(commands::test::Arguments),
     Check(commands::check::Arguments),
     Bench(commands::bench::Arguments),
+    Ops(commands::ops::Arguments),
     FaultPoints(commands::fault_points::Arguments),
+    Vendor(commands::vendor::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -47,7 +51,9 @@ fn main() -> ExitCode {
         Command::Test(arguments) => commands::test::run(&arguments, &interrupt),
         Command::Check(arguments) => commands::check::run(&arguments, &interrupt),
         Command::Bench(arguments) => commands::bench::run(&arguments, &interrupt),
+        Command::Ops(arguments) => commands::ops::run(&arguments, &interrupt),
         Command::FaultPoints(arguments) => commands::fault_points::run(&arguments, &interrupt),
+        Command::Vendor(arguments) => commands::vendor::run(&arguments, &interrupt),
     });
     match outcome {
         Ok(code) => code,

@@ -1,5 +1,6 @@
 //! One running service on private stores.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -85,6 +86,11 @@ impl Service {
             Some(token) if output.status.success() => Ok(token.trim().to_owned()),
             _ => bail!("holdfast token failed: {}", String::from_utf8_lossy(&output.stderr)),
         }
+    }
+
+    /// What its other commands need to find the same stores.
+    pub(crate) fn environment(&self) -> Vec<(OsString, OsString)> {
+        self.settings.pairs().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
     }
 
     /// Sends a POST of JSON with a bearer token.

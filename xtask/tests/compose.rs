@@ -63,3 +63,46 @@ fn no_secret_has_a_default() -> Result<()> {
     assert_eq!(secrets, 2);
     Ok(())
 }
+
+#[test]
+fn what_is_mounted_is_there_and_what_is_watched_answers() -> Result<()> {
+    let compose = compose()?;
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut files = 0;
+    for (name, service) in compose["services"].as_hash().context("no services")? {
+        let volumes = service["volumes"].as_vec().into_iter().flatten();
+        for volume in volumes {
+            let volume = volume.as_str().context("a volume is not a string")?;
+            let (source, _) = volume.split_once(':').context("a volume without a place")?;
+            if source.starts_with("./") {
+                assert!(root.join(source).exists(), "{name:?} mounts {source}");
+                files += 1;
+            } else {
+                let known = compose["volumes"].as_hash().context("no volumes")?;
+                assert!(
+                    known.contains_key(&Yaml::String(source.into())),
+                    "{source} is not declared"
+                );
+            }
+        }
+    }
+    assert_eq!(files, 3);
+    let bind = compose["services"]["holdfast"]["environment"]["HOLDFAST__SERVER__MANAGEMENT_BIND"]
+        .as_str();
+    let port = bind.and_then(|bind| bind.rsplit_once(':')).context("no management port")?.1;
+    let watch = std::fs::read_to_string(root.join("ops/prometheus/prometheus.yml"))?;
+    assert!(watch.contains(&format!("[\"holdfast:{port}\"]")), "{watch}");
+    Ok(())
+}
+
+#[test]
+fn whoever_only_wants_the_service_gets_no_more() -> Result<()> {
+    let compose = compose()?;
+    for name in ["prometheus", "grafana"] {
+        assert_eq!(words(&compose["services"][name]["profiles"])?, ["observability"], "{name}");
+    }
+    for name in ["redis", "postgres", "holdfast"] {
+        assert!(compose["services"][name]["profiles"].is_badvalue(), "{name}");
+    }
+    Ok(())
+}

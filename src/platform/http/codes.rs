@@ -49,6 +49,11 @@ pub const CODES: &[Code] = &[
         "payment_required",
         "A buyer's own token cannot say that the money was taken elsewhere: pay here, or let the storefront confirm.",
     ),
+    code(
+        403,
+        "cross_site",
+        "Sessions of the console are for its own page, over HTTPS or on the machine itself: the headers that only it sends are missing.",
+    ),
     code(403, "origin_not_allowed", "Pages of this origin may not call the API from a browser."),
     code(
         404,
@@ -188,6 +193,11 @@ pub const CODES: &[Code] = &[
         422,
         "mixed_currency",
         "The products are priced in different currencies and cannot be one order.",
+    ),
+    code(
+        422,
+        "not_live",
+        "This setting takes effect at the start. Change it in a file or the environment, and restart.",
     ),
     code(
         422,

@@ -50,7 +50,7 @@ pub async fn idempotent<B: MessageBody + 'static>(
     next: Next<B>,
 ) -> Result<ServiceResponse<EitherBody<B, BoxBody>>, Error> {
     // What signs in is not kept: its answers are secrets, and a refresh token is good once anyway.
-    let kept = !request.path().starts_with("/auth/");
+    let kept = !["/auth/", "/admin/session"].iter().any(|door| request.path().starts_with(door));
     let mut keys = request.headers().get_all(KEY);
     let (key, another) = (keys.next().filter(|_| kept).cloned(), keys.next().is_some());
     let layer = request.app_data::<Data<Idempotency>>().cloned();

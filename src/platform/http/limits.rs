@@ -11,7 +11,7 @@ use actix_web::http::header::{HeaderMap, HeaderName, HeaderValue};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 
-use crate::config::RateLimitSettings;
+use crate::config::Current;
 use crate::platform::http::Problem;
 use crate::platform::http::address::{Address, Proxies};
 use crate::platform::http::extract::RequestId;
@@ -37,15 +37,21 @@ pub enum Subject {
     Nobody,
 }
 
+/// Which limit counts.
+#[derive(Clone, Copy, Debug)]
+enum Class {
+    Customer,
+    Anonymous,
+    Register,
+    Login,
+    Account,
+}
+
 /// The layer's handle, one per worker.
 #[derive(Clone)]
 pub struct RateLimits {
     limiter: Limiter,
-    customer: Policy,
-    anonymous: Policy,
-    register: Policy,
-    login: Policy,
-    account: Policy,
+    settings: Current,
     subject: fn(&ServiceRequest) -> Subject,
 }
 
@@ -53,19 +59,25 @@ impl RateLimits {
     /// Limits of these settings; `subject` reads the token.
     pub fn new(
         limiter: Limiter,
-        settings: &RateLimitSettings,
+        settings: &Current,
         subject: fn(&ServiceRequest) -> Subject,
     ) -> Self {
+        Self { limiter, settings: settings.clone(), subject }
+    }
+
+    /// What stands in the settings right now.
+    fn policy(&self, class: Class) -> Policy {
+        let settings = &self.settings.load().rate_limit;
         let a_minute = |name, quota| Policy { name, quota, window: MINUTE };
-        let window = Duration::from_millis(settings.window_ms);
-        Self {
-            limiter,
-            customer: Policy { name: "customer", quota: settings.max_requests, window },
-            anonymous: a_minute("anonymous", settings.anonymous_per_minute),
-            register: a_minute("register", settings.register_per_minute),
-            login: a_minute("login", settings.login_per_minute),
-            account: a_minute("account", settings.account_per_minute),
-            subject,
+        match class {
+            Class::Customer => {
+                let window = Duration::from_millis(settings.window_ms);
+                Policy { name: "customer", quota: settings.max_requests, window }
+            }
+            Class::Anonymous => a_minute("anonymous", settings.anonymous_per_minute),
+            Class::Register => a_minute("register", settings.register_per_minute),
+            Class::Login => a_minute("login", settings.login_per_minute),
+            Class::Account => a_minute("account", settings.account_per_minute),
         }
     }
 
@@ -84,12 +96,14 @@ impl RateLimits {
             Address::of(request.head(), proxies.map_or(&none, |proxies| proxies)).subject()
         };
         if request.path() == REGISTER {
-            return self.limiter.count(self.register, &address()).await;
+            return self.limiter.count(self.policy(Class::Register), &address()).await;
         }
         match (self.subject)(request) {
             Subject::Trusted => None,
-            Subject::Named(subject) => self.limiter.count(self.customer, &subject).await,
-            Subject::Nobody => self.limiter.count(self.anonymous, &address()).await,
+            Subject::Named(subject) => {
+                self.limiter.count(self.policy(Class::Customer), &subject).await
+            }
+            Subject::Nobody => self.limiter.count(self.policy(Class::Anonymous), &address()).await,
         }
     }
 
@@ -98,8 +112,8 @@ impl RateLimits {
     pub async fn login(&self, name: &str, address: Address) -> Result<(), Problem> {
         let name = name.to_lowercase();
         let both = format!("{}:{name}", address.subject());
-        for (policy, subject) in [(self.login, &both), (self.account, &name)] {
-            if let Some(decision) = self.limiter.count(policy, subject).await
+        for (class, subject) in [(Class::Login, &both), (Class::Account, &name)] {
+            if let Some(decision) = self.limiter.count(self.policy(class), subject).await
                 && !decision.allowed
             {
                 return Err(refusal(&decision));

@@ -17,6 +17,8 @@ pub struct Readiness {
 pub struct Part {
     /// Whether it can do its work.
     pub ready: bool,
+    /// Whether it does its work in another way than it should, or later.
+    pub degraded: bool,
     /// What it waits for, or what is wrong.
     pub detail: String,
 }
@@ -24,8 +26,17 @@ pub struct Part {
 impl Readiness {
     /// Sets what a part says.
     pub fn set(&self, part: &'static str, ready: bool, detail: impl Into<String>) {
-        let mut parts = self.parts.lock().unwrap_or_else(PoisonError::into_inner);
-        parts.insert(part, Part { ready, detail: detail.into() });
+        self.put(part, Part { ready, degraded: false, detail: detail.into() });
+    }
+
+    /// Says that a part does its work, but not as it should.
+    pub fn degrade(&self, part: &'static str, detail: impl Into<String>) {
+        self.put(part, Part { ready: true, degraded: true, detail: detail.into() });
+    }
+
+    fn put(&self, name: &'static str, part: Part) {
+        metrics::gauge!(crate::platform::metrics::READY, "part" => name).set(f64::from(part.ready));
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner).insert(name, part);
     }
 
     /// All parts by name.
@@ -42,6 +53,7 @@ struct Health {
 
 #[derive(Serialize, utoipa::ToSchema)]
 struct Report {
+    /// `ready`, `degraded` (it takes requests) or `not_ready`.
     status: &'static str,
     parts: BTreeMap<&'static str, Part>,
 }
@@ -58,7 +70,7 @@ async fn healthz() -> HttpResponse {
     HttpResponse::Ok().json(Health { status: "ok", version: env!("CARGO_PKG_VERSION") })
 }
 
-/// Whether each part can do its work.
+/// Whether each part can do its work. One that is degraded does it, but not as it should.
 #[utoipa::path(
     get,
     path = "/readyz",
@@ -69,7 +81,9 @@ async fn healthz() -> HttpResponse {
 async fn readyz(readiness: web::Data<Readiness>) -> HttpResponse {
     let parts = readiness.report();
     if parts.values().all(|part| part.ready) {
-        HttpResponse::Ok().json(Report { status: "ready", parts })
+        let degraded = parts.values().any(|part| part.degraded);
+        let status = if degraded { "degraded" } else { "ready" };
+        HttpResponse::Ok().json(Report { status, parts })
     } else {
         HttpResponse::ServiceUnavailable()
             .insert_header(("Retry-After", "1"))

@@ -90,6 +90,18 @@ impl Problem {
         problem
     }
 
+    /// Adds another field that is wrong.
+    pub fn and_field(
+        mut self,
+        code: &'static str,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        let (field, message) = (field.into(), message.into());
+        self.0.errors.push(FieldError { field, code: code.into(), message });
+        self
+    }
+
     /// Adds a member to the document.
     pub fn with(mut self, member: &str, value: impl Serialize) -> Self {
         // A value that cannot be JSON (there is none among ours) would only lose this member.

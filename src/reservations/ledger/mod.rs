@@ -1,19 +1,25 @@
 //! All Redis of the reservations: one function per script, one reply type per function.
 
+mod clock;
 mod hints;
 mod news;
+mod rates;
 mod replies;
+mod retime;
+mod sales;
+mod weigh;
 
 use std::sync::Arc;
 
 use redis::aio::MultiplexedConnection;
 use redis::{Cmd, Value};
+use tracing::Instrument;
 
 use crate::catalogue::{Name, SaleTerms};
 use crate::kernel::{Quantity, ReservationId, Sku, UserId};
 use crate::platform::lua::Script;
 use crate::platform::redis::{Via, is_broken_data};
-use crate::platform::{Fault, lua, metrics as names};
+use crate::platform::{Fault, lua, metrics as names, traces};
 use crate::reservations::keys::Keys;
 use crate::reservations::news::Audience;
 use hints::Hints;
@@ -21,11 +27,29 @@ use replies::{Reply, pinned, reserved, unreadable};
 
 use crate::reservations::record::Record;
 pub(super) use news::Told;
+pub(super) use rates::Counted;
 pub use replies::Audit;
 pub(super) use replies::{
     Answer, Batch, Cancelled, Expired, Extended, Grabbed, Late, Pin, PinnedRecord, Pinning,
     Reserved, Rules, Settled, Standing, StockState, Trouble, Verdict, Wanted,
 };
+pub(super) use retime::Retimed;
+pub(super) use sales::{Closed, Moved};
+pub(super) use weigh::Weighed;
+
+/// Where a page of an index ended: a score as Redis writes it, and an id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) score: String,
+    pub(super) id: String,
+}
+
+impl Place {
+    /// Before the first.
+    pub(super) fn start() -> Self {
+        Self { score: "0".to_owned(), id: "-".to_owned() }
+    }
+}
 
 /// The scripts, over one way to Redis.
 #[derive(Clone)]
@@ -67,7 +91,8 @@ impl Ledger {
     async fn run(&self, script: &'static Script, cmd: &Cmd) -> Answer<Reply> {
         let mut connection = self.via.connection().await?;
         let begun = std::time::Instant::now();
-        let answer = script.run::<Vec<Value>>(cmd, &mut connection).await;
+        let running = script.run::<Vec<Value>>(cmd, &mut connection);
+        let answer = running.instrument(traces::call("redis", script.name)).await;
         metrics::histogram!(names::SCRIPT_SECONDS, "script" => script.name).record(begun.elapsed());
         match answer {
             Ok(values) => Reply::new(script.name, values),
@@ -302,16 +327,31 @@ impl Ledger {
         })
     }
 
-    /// For each of these, whether anything is held on it, pinned, or has just ended.
+    /// For each of these, whether anything is held on it, pinned, or has just ended; or its counters do not say so.
     pub(super) async fn busy(&self, names: &[Arc<Name>]) -> Result<Vec<bool>, Fault> {
         let mut connection = self.via.connection().await?;
         let mut pipe = redis::pipe();
         for name in names {
             pipe.cmd("EXISTS").arg(&self.keys.indexes(&name.sku));
+            let fields = ["avail", "sold", "held", "stocked"];
+            pipe.cmd("HMGET").arg(self.keys.stock(&name.sku)).arg(&fields);
         }
-        let found: redis::RedisResult<Vec<i64>> = pipe.query_async(&mut connection).await;
+        type Found = Vec<Value>;
+        let found: redis::RedisResult<Found> = pipe.query_async(&mut connection).await;
         let found = found.map_err(|error| self.via.fault("looking for what is held", error))?;
-        Ok(found.into_iter().map(|keys| keys > 0).collect())
+        Ok(found
+            .chunks(2)
+            .map(|pair| !matches!(pair, [keys, counters] if at_rest(keys, counters)))
+            .collect())
+    }
+
+    /// Which events Redis tells of; none if it does not show its configuration.
+    pub(super) async fn keyspace_events(&self) -> Option<String> {
+        let mut connection = self.via.connection().await.ok()?;
+        let mut get = redis::cmd("CONFIG");
+        get.arg("GET").arg("notify-keyspace-events");
+        let found: redis::RedisResult<Vec<String>> = get.query_async(&mut connection).await;
+        found.ok()?.into_iter().nth(1)
     }
 
     /// Closes a SKU: every script on it asks for a rebuild first.
@@ -445,4 +485,11 @@ impl Ledger {
             strays: reply.int(15)?,
         })
     }
+}
+
+/// Whether nothing is held, and the counters say the same. What cannot be read is for the audit.
+fn at_rest(keys: &Value, counters: &Value) -> bool {
+    let counters = redis::from_redis_value::<Vec<i64>>(counters.clone());
+    *keys == Value::Int(0)
+        && matches!(counters.as_deref(), Ok([avail, sold, 0, stocked]) if avail + sold == *stocked)
 }

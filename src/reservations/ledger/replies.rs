@@ -314,6 +314,15 @@ impl Reply {
         }
     }
 
+    /// A number as Redis writes it.
+    pub(super) fn number(&self, at: usize) -> Result<String, Fault> {
+        match self.value(at)? {
+            Value::Int(number) => Ok(number.to_string()),
+            Value::Double(number) => Ok(number.to_string()),
+            _ => self.text(at),
+        }
+    }
+
     pub(super) fn text(&self, at: usize) -> Result<String, Fault> {
         self.str(at).map(str::to_owned)
     }

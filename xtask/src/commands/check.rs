@@ -1,12 +1,14 @@
 //! `cargo xtask check`.
 
+use std::fs;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use xtask::servers::{free_port, install, random_hex};
 
-use super::fault_points;
+use super::{fault_points, ops, vendor};
+use crate::browser::Modules;
 use crate::cargo;
 use crate::interrupt::Interrupt;
 use crate::newman::Newman;
@@ -27,9 +29,9 @@ const UNLIMITED: [&str; 5] = [
 ];
 const COLLECTION: &str = "postman/holdfast.postman_collection.json";
 
-/// Checks everything but the tests: formatting, lints, documentation, the compose file, that no
-/// fault point is released, the Postman collection, twice, webhooks, and that the service answers what its
-/// OpenAPI document says to thousands of questions made up from it.
+/// Checks everything but the tests: formatting, lints, documentation, the compose file, alerts, dashboard and runbook,
+/// that no fault point is released, the Postman collection, twice, webhooks, that the service answers what its OpenAPI
+/// document says to thousands of questions made up from it, and the console in a browser.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
     /// Leaves out the checks that need a browser
@@ -50,13 +52,14 @@ pub(crate) fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<ExitCo
         cargo::demand_with(&["doc", "--workspace", "--no-deps"], &deny, interrupt)
     })?;
     step("the compose file", || cargo(&["test", "-q", "-p", "xtask", "--test", "compose"]))?;
+    ops::check(interrupt)?;
     step("that no fault point is released", || fault_points::prove(interrupt))?;
     let binary = cargo::release_binary(interrupt)?;
     step("the Postman collection, twice", || postman(&binary, interrupt))?;
     step("webhooks, by the library of their standard", || webhooks(&binary, interrupt))?;
     step("the OpenAPI document, by questions", || questions(&binary, interrupt))?;
     if !arguments.no_browser {
-        eprintln!("xtask: there are no checks in a browser yet");
+        step("the console, in a browser", || console(&binary, interrupt))?;
     }
     eprintln!("xtask: all checks passed");
     Ok(ExitCode::SUCCESS)
@@ -90,6 +93,29 @@ fn questions(binary: &Path, interrupt: &Interrupt) -> Result<()> {
             asked.with_context(|| format!("as {role}"))?;
         }
         Ok(())
+    })
+}
+
+/// The vendored parts of the page are those of the lock file, and the page does what it says. Sessions are short, so that
+/// one ends while it is looked at.
+fn console(binary: &Path, interrupt: &Interrupt) -> Result<()> {
+    let workspace = cargo::workspace()?;
+    let modules = Modules::install(&cargo::target()?.join("console"), interrupt)?;
+    let fresh = cargo::target()?.join("console/vendor");
+    modules.vendor(&workspace, &fresh, interrupt)?;
+    for entry in fs::read_dir(&fresh)? {
+        let name = entry?.file_name();
+        let kept = fs::read(workspace.join(vendor::FOLDER).join(&name)).unwrap_or_default();
+        if kept != fs::read(fresh.join(&name))? {
+            bail!("{} is not what its package has: run cargo xtask vendor", name.display());
+        }
+    }
+    on_a_service(binary, &UNLIMITED, interrupt, |service, authority| {
+        let mut environment = service.environment();
+        let url = format!("http://{authority}");
+        environment.push(("HOLDFAST_URL".into(), url.into()));
+        environment.push(("HOLDFAST_BIN".into(), binary.into()));
+        modules.use_console(&workspace, &workspace.join("docs/console"), &environment, interrupt)
     })
 }
 

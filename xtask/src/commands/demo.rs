@@ -59,6 +59,7 @@ pub(super) fn places(
 Holdfast is running.
 
   API           {url}/api
+  console       {url}/admin
   ready?        {url}/readyz
   metrics       http://{management}/metrics
   payments      {payments}
@@ -108,6 +109,9 @@ What to try, in another shell:
   # settings of this run, and a token for a buyer
   set -a; . '{environment}'; set +a
   TOKEN=$("$HOLDFAST_BIN" token --role customer --sub alice --ttl 2h | tail -n 1)
+
+  # an account for the console: open $HOLDFAST_URL/admin, and sign in with the password that this prints
+  "$HOLDFAST_BIN" create-admin --username operator --email operator@example.org
 
   # what is left?
   curl -s "$HOLDFAST_URL/api/inventory/DEMO-SNEAKER"
