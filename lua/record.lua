@@ -188,9 +188,10 @@ end
 -- How many entries of an index stand before this place.
 local function rank(index, score, rid)
   local low, high = redis.call('ZCOUNT', index, '-inf', '(' .. score), redis.call('ZCOUNT', index, '-inf', score)
-  while low < high do
+  -- Halves what is left each time, so it ends.
+  for _ = 1, 53 do
+    if low >= high then return low end
     local middle = math.floor((low + high) / 2)
     if redis.call('ZRANGE', index, middle, middle)[1] < rid then low = middle + 1 else high = middle end
   end
-  return low
 end

@@ -292,6 +292,12 @@ fn close_all(bench: &mut Bench, after: &[String; 2], most: i64) -> Result<String
 
 fn closing(scripts: &Scripts) -> Result<(), String> {
     let start = ["0".to_owned(), "-".to_owned()];
+    // What is released is not listed too.
+    let mut bench = opened(scripts, 9, NOW)?;
+    hold(&mut bench, 0, MINUTE, "-")?;
+    let stock = bench.key("s", "");
+    bench.run(&["HSET", &stock, "sale", "closed"]);
+    expect("alone", close_all(&mut bench, &start, 100), &format!("{{0 {NOW} 1 0 -}}"))?;
     for most in [1, 2, 3, 100] {
         let mut bench = six(scripts)?;
         expect("open", close_all(&mut bench, &start, most), "{1}")?;
