@@ -139,7 +139,7 @@ async fn read(
     sales: web::Data<Sales>,
     PathOf(id): PathOf<ProductId>,
 ) -> Result<HttpResponse, Problem> {
-    Ok(HttpResponse::Ok().json(sales.sale(id).await?.ok_or_else(unknown_product)?))
+    Ok(HttpResponse::Ok().json(sales.look(id).await?.ok_or_else(unknown_product)?))
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]

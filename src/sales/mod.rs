@@ -7,9 +7,13 @@ mod series;
 mod show;
 mod steer;
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use moka::future::Cache;
+
 use crate::audit::Audit;
+use crate::kernel::ProductId;
 use crate::platform::Tasks;
 use crate::reservations::Reservations;
 
@@ -22,18 +26,26 @@ pub use steer::SteerError;
 /// How long an operator waits for work on all holds of a product; it goes on when they no longer do.
 const PATIENCE: Duration = Duration::from_secs(15);
 
+/// How old what an onlooker is shown may be: hundreds of consoles cost what one does.
+const SHOWN: Duration = Duration::from_millis(200);
+
+/// Sales that are shown at a time.
+const MOST_SHOWN: u64 = 1_024;
+
 /// The handle of this feature.
 #[derive(Clone)]
 pub struct Sales {
     reservations: Reservations,
     audit: Audit,
     tasks: Tasks,
+    shown: Cache<ProductId, Option<Arc<Sale>>>,
 }
 
 impl Sales {
     /// Sales of these reservations.
     pub fn new(reservations: Reservations, audit: Audit, tasks: Tasks) -> Self {
-        Self { reservations, audit, tasks }
+        let shown = Cache::builder().max_capacity(MOST_SHOWN).time_to_live(SHOWN).build();
+        Self { reservations, audit, tasks, shown }
     }
 
     /// The same over a worker's way to Redis.

@@ -126,6 +126,12 @@ impl Sales {
         Ok(self.show(product.into_iter().collect()).await?.pop())
     }
 
+    /// The same for onlookers, all of whom share a reading that is a little old.
+    pub async fn look(&self, id: ProductId) -> Result<Option<Arc<Sale>>, Fault> {
+        let read = async { Ok(self.sale(id).await?.map(Arc::new)) };
+        self.shown.try_get_with(id, read).await.map_err(|fault: Arc<Fault>| fault.repeat())
+    }
+
     async fn show(&self, products: Vec<Product>) -> Result<Vec<Sale>, Fault> {
         if products.is_empty() {
             return Ok(Vec::new());

@@ -44,6 +44,7 @@ impl Sales {
             if to == SaleState::Draining {
                 this.reservations.close_drained(&name).await?;
             }
+            this.shown.invalidate(&id).await;
             this.sale(id).await?.ok_or(SteerError::UnknownProduct)
         })
         .await
