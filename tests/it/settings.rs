@@ -226,16 +226,21 @@ async fn of_two_changes_of_one_version_one_wins() {
     let won = won.expect(200);
     let lost = lost.expect_problem(409, "version_conflict");
     assert_eq!(lost["version"], won["version"]);
-    assert_eq!(settings(&app).await["settings"], won["settings"]);
+    let (app, won) = (&app, &won);
+    until("the replica that lost has it too", || async {
+        settings(app).await["settings"] == won["settings"]
+            && settings(&other).await["settings"] == won["settings"]
+    })
+    .await;
     // Without a version each is laid over what is there.
     let (first, second) = tokio::join!(
-        patch(&app, json!({ "reservation.max_extensions": 5 })),
+        patch(app, json!({ "reservation.max_extensions": 5 })),
         patch(&other, json!({ "reservation.churn_burst": 7 }))
     );
     first.expect(200);
     second.expect(200);
     until("both are there", || async {
-        let now = &settings(&app).await["settings"]["reservation"];
+        let now = &settings(app).await["settings"]["reservation"];
         (&now["max_extensions"], &now["churn_burst"]) == (&json!(5), &json!(7))
     })
     .await;
