@@ -42,12 +42,17 @@ export async function signIn(name, password) {
   return null;
 }
 
+/** Whoever leaves has not lost the session: what views hear meanwhile means nothing. */
+let leaving = false;
+
 export async function signOut() {
+  leaving = true;
   clearTimeout(timer);
   localStorage.removeItem(RENEWED);
   try {
     await call("DELETE", "/admin/session");
   } finally {
+    leaving = false;
     session.set({ state: "out", user: null });
   }
 }
@@ -83,6 +88,7 @@ function locked(work) {
 }
 
 function ended() {
+  if (leaving) return;
   clearTimeout(timer);
   const { state, user } = session.get();
   session.set(state === "in" ? { state: "expired", user } : { state: user ? state : "out", user });

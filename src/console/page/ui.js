@@ -104,15 +104,15 @@ export function Loaded({ of, rows, children }) {
 
 /**
  * A field with its label, what it is for, and what the API says is wrong with it. `children` is a function of the
- * attributes that tie the control to them.
+ * attributes that tie the control to them. What was typed stays when the view is drawn again.
  */
-export function Field({ label, hint, error, name, children, ...rest }) {
+export function Field({ label, hint, error, name, children, value, ...rest }) {
   const id = useId();
   const told = [hint && `${id}h`, error && `${id}e`].filter(Boolean).join(" ") || undefined;
   const tied = { id, name, "aria-describedby": told, "aria-invalid": error ? "true" : undefined };
   return html`<div class=${`field ${rest.wide ? "wide" : ""}`}>
     <label for=${id}>${label}</label>
-    ${typeof children === "function" ? children(tied) : html`<input type="text" ...${without(rest, "wide")} ...${tied} />`}
+    ${typeof children === "function" ? children(tied) : html`<input type="text" ...${without(rest, "wide")} ...${tied} defaultValue=${value} />`}
     ${hint && html`<p class="hint" id=${`${id}h`}>${hint}</p>`}
     ${error && html`<p class="error" id=${`${id}e`}>${error}</p>`}
   </div>`;
@@ -120,8 +120,9 @@ export function Field({ label, hint, error, name, children, ...rest }) {
 
 const without = (object, name) => Object.fromEntries(Object.entries(object).filter(([key]) => key !== name));
 
+/** Where nobody listens to it, what was chosen stays when the view is drawn again. */
 export function Choice({ options, value, ...rest }) {
-  return html`<select ...${rest} value=${value}>
+  return html`<select ...${rest} ...${rest.onChange ? { value } : {}}>
     ${options.map(([key, text]) => html`<option key=${key} value=${key} selected=${key === value}>${text}</option>`)}
   </select>`;
 }

@@ -141,8 +141,8 @@ function Form({ product, saved }) {
       ? html`<${Field} key=${name} label=${label} name=${name} error=${wrong[name]}>${(tied) => html`<select ...${tied}>
           ${options.map(([key, text]) => html`<option key=${key} value=${key} selected=${key === chosen}>${text}</option>`)}</select>`}</${Field}>`
       : !(product && once) && html`<${Field} key=${name} label=${label} name=${name} hint=${hint} error=${wrong[name]} value=${value(name)} ...${how} />`)}
-    <${Field} label="Description" name="description" wide error=${wrong.description}>${(tied) => html`<textarea ...${tied} rows="3" maxlength="4000" value=${product?.description ?? ""}></textarea>`}</${Field}>
-    <label class="check wide"><input type="checkbox" name="published" checked=${product?.published ?? true} />Published: buyers see it and can hold it</label>
+    <${Field} label="Description" name="description" wide error=${wrong.description}>${(tied) => html`<textarea ...${tied} rows="3" maxlength="4000" defaultValue=${product?.description ?? ""}></textarea>`}</${Field}>
+    <label class="check wide"><input type="checkbox" name="published" defaultChecked=${product?.published ?? true} />Published: buyers see it and can hold it</label>
     ${unplaced && html`<div class="wide"><${Refused} error=${problem} /></div>`}
     <div class="form-foot">
       <${Button} type="submit" kind="primary" icon="check" busy=${busy}>${product ? "Save" : "Make product"}</${Button}>
