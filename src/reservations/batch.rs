@@ -12,6 +12,7 @@ use crate::platform::coalescer::{Coalescer, Limits};
 use crate::platform::{Fault, Outcome};
 use crate::reservations::Reservations;
 use crate::reservations::ledger::{Batch, Pin, Pinning, Reserved, Rules, Settled, Verdict, Wanted};
+use crate::reservations::rates::counts;
 use crate::reservations::record::Record;
 
 /// A batch is short enough for Redis to stay responsive; one at a time per worker and SKU lets batches grow; and what
@@ -105,7 +106,10 @@ impl Reservations {
 
     fn note(&self, name: &Arc<Name>, batch: &Batch) {
         self.shared.watch.redis_time(batch.now_ms);
-        self.shared.watch.of(name).due_at(batch.earliest_ms);
+        let watched = self.shared.watch.of(name);
+        watched.due_at(batch.earliest_ms);
+        let (reserved, refused) = counts(&batch.answers);
+        watched.count(reserved, refused);
     }
 
     fn rules(&self) -> Rules {
@@ -139,7 +143,6 @@ fn reserve<'a>(
         }
         let answers = answer.map(|batch| {
             to.note(name, &batch);
-            to.shared.tally.batch(name, &batch.answers);
             batch.answers.into_iter().map(|answer| (batch.now_ms, answer)).collect()
         });
         spread(answers, wanted)

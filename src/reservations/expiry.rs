@@ -63,7 +63,7 @@ impl Reservations {
                 watched.ended_at(expired.now_ms);
                 metrics::counter!(names::ENDS, "end" => "expired")
                     .increment(expired.count.unsigned_abs());
-                self.shared.tally.late(expired.lag_ms);
+                self.shared.lags.late(expired.lag_ms);
                 metrics::histogram!(names::RESTORE_LAG).record(expired.lag_ms as f64 / 1_000.0);
             }
             if expired.count < i64::from(self.shared.sweeper.batch) {

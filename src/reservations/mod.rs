@@ -56,7 +56,7 @@ use events::Streams;
 use hold_events::HoldEvents;
 use ledger::{Ledger, Trouble};
 use news::Audience;
-use rates::Tally;
+use rates::Lags;
 use rebuild::Rebuilder;
 use stock::Snapshots;
 use watch::Watch;
@@ -123,7 +123,7 @@ struct Shared {
     streams: Streams,
     audience: Audience,
     drift: Drifts,
-    tally: Tally,
+    lags: Lags,
     hold_events: HoldEvents,
 }
 
@@ -154,7 +154,7 @@ impl Reservations {
             streams: Streams::new(parts.event_streams),
             audience,
             drift: Drifts::default(),
-            tally: Tally::new(),
+            lags: Lags::new(),
             db: parts.db,
             background_db: parts.background_db,
             catalogue: parts.catalogue,

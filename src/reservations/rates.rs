@@ -4,7 +4,7 @@
 //! them, whichever comes first, appends a point to the series of each product that somebody wanted lately. Nothing
 //! depends on any of it; what is lost is a dent in a chart.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant as Started};
 
@@ -13,6 +13,7 @@ use crate::kernel::ids::hold_token;
 use crate::kernel::{Instant, ProductId};
 use crate::platform::Fault;
 use crate::reservations::ledger::{Audit, Counted, Reserved};
+use crate::reservations::watch::Watched;
 use crate::reservations::{Reservations, Stock};
 
 /// Seconds between two points.
@@ -130,16 +131,9 @@ pub fn outlook(points: &[Point], now_ms: i64) -> (Rates, Option<i64>) {
     (rates, if last.available == 0 { Some(0) } else { left })
 }
 
-struct Count {
-    name: Arc<Name>,
-    reserved: i64,
-    refused: i64,
-}
-
-/// What this process counted and has not told yet.
-pub(super) struct Tally {
+/// How late this process gave units back.
+pub(super) struct Lags {
     process: String,
-    counts: Mutex<HashMap<ProductId, Count>>,
     lags: Mutex<VecDeque<(Started, i64)>>,
 }
 
@@ -147,31 +141,24 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Tally {
-    pub(super) fn new() -> Self {
-        Self { process: hold_token(), counts: Mutex::default(), lags: Mutex::default() }
-    }
-
-    /// What became of a batch.
-    pub(super) fn batch(&self, name: &Arc<Name>, answers: &[Reserved]) {
-        let (mut reserved, mut refused) = (0, 0);
-        for answer in answers {
-            match answer {
-                Reserved::Standing(standing) if standing.created => {
-                    reserved += standing.quantity.get();
-                }
-                Reserved::Standing(_) => {}
-                _ => refused += 1,
+/// Units held and requests refused in a batch.
+pub(super) fn counts(answers: &[Reserved]) -> (i64, i64) {
+    let (mut reserved, mut refused) = (0, 0);
+    for answer in answers {
+        match answer {
+            Reserved::Standing(standing) if standing.created => {
+                reserved += standing.quantity.get();
             }
+            Reserved::Standing(_) => {}
+            _ => refused += 1,
         }
-        let mut counts = lock(&self.counts);
-        if counts.len() >= MOST_PRODUCTS && !counts.contains_key(&name.id) {
-            return;
-        }
-        let new = || Count { name: name.clone(), reserved: 0, refused: 0 };
-        let count = counts.entry(name.id).or_insert_with(new);
-        count.reserved += reserved;
-        count.refused += refused;
+    }
+    (reserved, refused)
+}
+
+impl Lags {
+    pub(super) fn new() -> Self {
+        Self { process: hold_token(), lags: Mutex::default() }
     }
 
     /// Units were given back so long after their deadline.
@@ -256,17 +243,18 @@ impl Reservations {
 
     async fn tell_rates(&self, last_step: &mut i64) -> Result<(), Fault> {
         let now_ms = self.shared.watch.now_ms();
-        let tally = &self.shared.tally;
-        let counts: Vec<Count> = lock(&tally.counts).drain().map(|(_, count)| count).collect();
-        let lag = tally.lag_ms().map(|lag_ms| (tally.process.as_str(), lag_ms));
-        if !counts.is_empty() || lag.is_some() {
-            let counted: Vec<Counted<'_>> = counts
+        let lags = &self.shared.lags;
+        // Those that are too many are told in the next second.
+        let mut touched = self.shared.watch.pick(Watched::has_counts);
+        touched.truncate(MOST_PRODUCTS);
+        let lag = lags.lag_ms().map(|lag_ms| (lags.process.as_str(), lag_ms));
+        if !touched.is_empty() || lag.is_some() {
+            let counted: Vec<Counted<'_>> = touched
                 .iter()
-                .map(|count| Counted {
-                    product: count.name.id,
-                    sku: &count.name.sku,
-                    reserved: count.reserved,
-                    refused: count.refused,
+                .map(|watched| {
+                    let (reserved, refused) = watched.take_counts();
+                    let name = &watched.name;
+                    Counted { product: name.id, sku: &name.sku, reserved, refused }
                 })
                 .collect();
             self.ledger.count(&counted, lag, now_ms).await?;

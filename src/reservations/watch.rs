@@ -21,6 +21,8 @@ pub(super) struct Watched {
     pinned: AtomicI64,
     ended: AtomicI64,
     moved: AtomicBool,
+    reserved: AtomicI64,
+    refused: AtomicI64,
 }
 
 /// All SKUs that this process has touched.
@@ -62,6 +64,25 @@ impl Watched {
     /// True once when something may have.
     pub(super) fn take_moved(&self) -> bool {
         self.moved.load(Ordering::Relaxed) && self.moved.swap(false, Ordering::Relaxed)
+    }
+
+    /// Units were held, and requests refused.
+    pub(super) fn count(&self, reserved: i64, refused: i64) {
+        for (counter, more) in [(&self.reserved, reserved), (&self.refused, refused)] {
+            if more > 0 {
+                counter.fetch_add(more, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Whether anything was counted since it was taken.
+    pub(super) fn has_counts(&self) -> bool {
+        self.reserved.load(Ordering::Relaxed) > 0 || self.refused.load(Ordering::Relaxed) > 0
+    }
+
+    /// Units held and requests refused since they were taken.
+    pub(super) fn take_counts(&self) -> (i64, i64) {
+        (self.reserved.swap(0, Ordering::Relaxed), self.refused.swap(0, Ordering::Relaxed))
     }
 
     /// True once when something has been due by `now`; what is left is told again by the next reply.
@@ -111,6 +132,8 @@ impl Watch {
                 pinned,
                 ended,
                 moved: AtomicBool::new(true),
+                reserved: AtomicI64::new(0),
+                refused: AtomicI64::new(0),
             })
         };
         skus.entry(name.id).or_insert_with(new).clone()
@@ -170,5 +193,10 @@ mod tests {
         assert!(watched.take_due(100));
         assert!(!watched.take_due(1_000));
         assert_eq!(watch.all().len(), 1);
+        assert!(!watched.has_counts());
+        watched.count(3, 0);
+        watched.count(2, 1);
+        assert!(watched.has_counts());
+        assert_eq!((watched.take_counts(), watched.take_counts()), ((5, 1), (0, 0)));
     }
 }
