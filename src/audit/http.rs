@@ -3,13 +3,11 @@
 use actix_web::{HttpResponse, web};
 use serde::Deserialize;
 
-use crate::audit::{Audit, Entry, Filter, MOST_REASON};
+use crate::audit::{Audit, AuditEntry, Filter, MOST_REASON};
 use crate::identity::Admin;
 use crate::kernel::page::Page;
-use crate::platform::http::{Problem, Query};
+use crate::platform::http::{Problem, Query, bad_cursor, page_limit};
 
-const LIMIT: i64 = 50;
-const MOST: i64 = 200;
 const MOST_TEXT: usize = 200;
 
 /// The operations of these routes.
@@ -61,7 +59,7 @@ fn wanted(field: &str, text: Option<String>) -> Result<Option<String>, Problem> 
     tag = "operations",
     operation_id = "listAudit",
     params(AuditQuery),
-    responses((status = 200, description = "A page", body = Page<Entry>)),
+    responses((status = 200, description = "A page", body = Page<AuditEntry>)),
     security(("token" = [])),
     extensions(("x-codes" = json!(["forbidden"]))),
 )]
@@ -70,12 +68,9 @@ async fn list(
     audit: web::Data<Audit>,
     Query(query): Query<AuditQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = query.limit.unwrap_or(LIMIT);
-    if !(1..=MOST).contains(&limit) {
-        return Err(Problem::invalid_field("limit", "expected a whole number from 1 to 200"));
-    }
+    let limit = page_limit(query.limit)?;
     if query.cursor.is_some_and(|cursor| !(1..1 << 48).contains(&cursor)) {
-        return Err(Problem::invalid_field("cursor", "use `next_cursor` of the page before"));
+        return Err(bad_cursor());
     }
     let filter = Filter {
         action: wanted("action", query.action)?,

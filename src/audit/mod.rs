@@ -20,7 +20,7 @@ pub const MOST_REASON: usize = 200;
 
 /// Something that was done.
 #[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
-pub struct Entry {
+pub struct AuditEntry {
     /// Its number.
     pub id: i64,
     /// When.
@@ -76,7 +76,7 @@ impl Audit {
         filter: &Filter,
         before: Option<i64>,
         limit: i64,
-    ) -> Result<Vec<Entry>, Fault> {
+    ) -> Result<Vec<AuditEntry>, Fault> {
         store::page(&self.db, filter, before, limit + 1).await
     }
 }

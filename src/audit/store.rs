@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tokio_postgres::Row;
 
-use crate::audit::{Entry, Filter};
+use crate::audit::{AuditEntry, Filter};
 use crate::platform::{Db, Fault};
 
 const NOTE: &str = "-- audit.note
@@ -18,8 +18,8 @@ select audit_id, at, actor, action, subject, detail from audit_log
 /// Statements, for the test that prepares each on a fresh schema.
 pub const STATEMENTS: &[&str] = &[NOTE, PAGE];
 
-fn entry(row: &Row) -> Entry {
-    Entry {
+fn entry(row: &Row) -> AuditEntry {
+    AuditEntry {
         id: row.get("audit_id"),
         at: row.get("at"),
         actor: row.get("actor"),
@@ -44,7 +44,7 @@ pub(super) async fn page(
     filter: &Filter,
     before: Option<i64>,
     most: i64,
-) -> Result<Vec<Entry>, Fault> {
+) -> Result<Vec<AuditEntry>, Fault> {
     let Filter { action, subject, actor } = filter;
     Ok(db.read(PAGE, &[&before, action, subject, actor, &most]).await?.iter().map(entry).collect())
 }

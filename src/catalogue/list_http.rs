@@ -11,10 +11,8 @@ use crate::kernel::page::Page;
 use crate::kernel::{Instant, ProductId};
 use crate::platform::Fault;
 use crate::platform::cache::Cached;
-use crate::platform::http::{Problem, Query};
+use crate::platform::http::{Problem, Query, bad_cursor, page_limit};
 
-const LIMIT: i64 = 50;
-const MOST: i64 = 200;
 /// Letters without which a search would look at everything.
 const LETTERS: usize = 3;
 /// The moments that have four digits for their year, in ms.
@@ -50,18 +48,13 @@ impl ListQuery {
     fn listing(self, caller: Option<&Caller>) -> Result<Listing, Problem> {
         let mine = self.owner(caller)?;
         let (ordering, descending) = self.ordering()?;
-        let limit = self.limit.unwrap_or(LIMIT);
-        if !(1..=MOST).contains(&limit) {
-            let message = format!("expected a whole number from 1 to {MOST}");
-            return Err(Problem::invalid_field("limit", message));
-        }
+        let limit = page_limit(self.limit)?;
         let search = self.q.as_deref().map(|q| text("q", q, 100)).transpose()?;
         let letters = |q: &String| q.chars().filter(|letter| letter.is_alphanumeric()).count();
         if search.as_ref().is_some_and(|q| letters(q) < LETTERS) {
             let message = format!("expected at least {LETTERS} letters or digits");
             return Err(Problem::invalid_field("q", message));
         }
-        let again = || Problem::invalid_field("cursor", "use `next_cursor` of the page before");
         Ok(Listing {
             every: caller.is_some_and(|caller| caller.role == Role::Admin),
             owner: mine,
@@ -70,7 +63,7 @@ impl ListQuery {
             text: search,
             after: match self.cursor {
                 None => None,
-                Some(cursor) => Some(after(&cursor, ordering, descending).ok_or_else(again)?),
+                Some(cursor) => Some(after(&cursor, ordering, descending).ok_or_else(bad_cursor)?),
             },
             ordering,
             descending,

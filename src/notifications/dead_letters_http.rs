@@ -8,9 +8,8 @@ use crate::identity::Admin;
 use crate::kernel::Instant;
 use crate::kernel::page::Page;
 use crate::notifications::events::webhook_id;
-use crate::notifications::http::limit;
 use crate::notifications::{DeadLetter, Notifications};
-use crate::platform::http::{MaybeJson, PathOf, Problem, Query};
+use crate::platform::http::{MaybeJson, PathOf, Problem, Query, bad_cursor, page_limit};
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     let all = web::resource("/api/admin/dead-letters");
@@ -79,9 +78,9 @@ pub(super) async fn list(
     notifications: web::Data<Notifications>,
     Query(query): Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = limit(query.limit)?;
+    let limit = page_limit(query.limit)?;
     if query.cursor.is_some_and(|cursor| !(1..1 << 48).contains(&cursor)) {
-        return Err(Problem::invalid_field("cursor", "use `next_cursor` of the page before"));
+        return Err(bad_cursor());
     }
     let found = notifications.dead_letters(query.cursor, limit).await?;
     let page = Page::cut(found, limit as usize, |last| last.id.to_string());

@@ -38,7 +38,7 @@ pub(super) struct Row {
 /// For whom an event is that is sent again. One that says nothing is for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Only {
+pub(super) enum Channel {
     /// The buyer.
     Mail,
     /// The storefronts.
@@ -55,8 +55,8 @@ impl Row {
     }
 
     /// For whom alone it is.
-    pub(super) fn only(&self) -> Option<Only> {
-        Only::deserialize(self.payload.get("only")?).ok()
+    pub(super) fn channel(&self) -> Option<Channel> {
+        Channel::deserialize(self.payload.get("channel")?).ok()
     }
 
     /// What it is about: news of one subject keep their order.
@@ -71,7 +71,7 @@ impl Row {
     /// The body, as it is signed and sent: `type`, `timestamp`, `data`.
     pub(super) fn body(&self, order: Option<&Order>) -> Result<String, Fault> {
         let mut data = self.payload.clone();
-        data.remove("only");
+        data.remove("channel");
         // Events that are noted later than they happened say when.
         let at = data.remove("at").unwrap_or_else(|| json!(self.written_at));
         if let Some(order) = order {

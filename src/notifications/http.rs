@@ -17,10 +17,8 @@ use crate::notifications::{
 };
 use crate::notifications::{dead_letters_http as dead_letters, resend_http};
 use crate::platform::http::idempotency::RequestKey;
-use crate::platform::http::{Json, MaybeJson, PathOf, Problem, Query};
+use crate::platform::http::{Json, MaybeJson, PathOf, Problem, Query, page_limit};
 
-const LIMIT: i64 = 50;
-const MOST: i64 = 200;
 /// Longest description, in characters.
 const DESCRIPTION: usize = 200;
 
@@ -179,15 +177,6 @@ struct PageQuery {
     cursor: Option<Uuid>,
 }
 
-/// The limit of a page.
-pub(super) fn limit(wanted: Option<i64>) -> Result<i64, Problem> {
-    let limit = wanted.unwrap_or(LIMIT);
-    if (1..=MOST).contains(&limit) {
-        return Ok(limit);
-    }
-    Err(Problem::invalid_field("limit", format!("expected a whole number from 1 to {MOST}")))
-}
-
 /// Own webhook endpoints; all for an admin.
 #[utoipa::path(
     get,
@@ -204,7 +193,7 @@ async fn list(
     notifications: web::Data<Notifications>,
     Query(query): Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = limit(query.limit)?;
+    let limit = page_limit(query.limit)?;
     let found = notifications.endpoints(whose(&caller), query.cursor, limit).await?;
     let page = Page::cut(found, limit as usize, |last| last.id.to_string());
     let items: Vec<EndpointResponse> = page.items.into_iter().map(Into::into).collect();

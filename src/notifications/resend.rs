@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::kernel::OrderId;
-use crate::notifications::events::Only;
+use crate::notifications::events::Channel;
 use crate::notifications::{Notifications, store};
 use crate::orders::Viewer;
 use crate::platform::Fault;
@@ -24,33 +24,33 @@ impl Notifications {
     pub(super) async fn resend(
         &self,
         id: OrderId,
-        only: Only,
+        channel: Channel,
         actor: &str,
     ) -> Result<&'static str, ResendError> {
         let order = self.shared.orders.get(id, &Viewer::All).await?;
         let order = order.ok_or(ResendError::NotFound)?;
-        let topic = match (order.status.as_str(), only) {
-            ("paid", _) | ("fulfilled", Only::Mail) => "order.paid",
-            ("fulfilled", Only::Webhook) => "order.fulfilled",
+        let topic = match (order.status.as_str(), channel) {
+            ("paid", _) | ("fulfilled", Channel::Mail) => "order.paid",
+            ("fulfilled", Channel::Webhook) => "order.fulfilled",
             ("cancelled", _) => "order.cancelled",
             ("refunded", _) => "order.refunded",
             _ => return Err(ResendError::Nothing("the order awaits its payment")),
         };
-        match only {
-            Only::Mail if self.shared.mailer.is_none() => {
+        match channel {
+            Channel::Mail if self.shared.mailer.is_none() => {
                 return Err(ResendError::Nothing("no mail is sent: `mail.smtp_url` is not set"));
             }
-            Only::Mail if self.recipient(id).await?.is_none() => {
+            Channel::Mail if self.recipient(id).await?.is_none() => {
                 return Err(ResendError::Nothing("no address of the buyer is known"));
             }
-            Only::Webhook if !self.is_wanted(topic).await? => {
+            Channel::Webhook if !self.is_wanted(topic).await? => {
                 return Err(ResendError::Nothing("no webhook endpoint wants to know"));
             }
-            Only::Mail | Only::Webhook => {}
+            Channel::Mail | Channel::Webhook => {}
         }
         let payload = json!({
             "order_id": order.id, "reservation_id": order.reservation_id, "user_id": order.user_id,
-            "only": only,
+            "channel": channel,
         });
         let reservation = order.reservation_id.map(crate::kernel::ReservationId::uuid);
         store::resend(&self.shared.db, topic, reservation, &payload, actor).await?;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::Admin;
 use crate::kernel::OrderId;
 use crate::notifications::Notifications;
-use crate::notifications::events::Only;
+use crate::notifications::events::Channel;
 use crate::notifications::resend::ResendError;
 use crate::platform::http::{Json, PathOf, Problem};
 
@@ -28,7 +28,7 @@ impl From<ResendError> for Problem {
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ResendRequest {
-    what: Only,
+    what: Channel,
 }
 
 #[derive(Debug, Serialize, utoipa::ToSchema)]

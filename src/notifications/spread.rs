@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use uuid::Uuid;
 
 use crate::kernel::{OrderId, ReservationId, ids};
-use crate::notifications::events::{Only, Row};
+use crate::notifications::events::{Channel, Row};
 use crate::notifications::mail::Letter;
 use crate::notifications::store::Spreading;
 use crate::notifications::{Notifications, store};
@@ -64,7 +64,7 @@ impl Notifications {
     async fn prepare(&self, rows: &[Row]) -> Result<Spreading, Fault> {
         let endpoints = self.shared.endpoints.load();
         let wanted = |row: &Row| {
-            row.only() != Some(Only::Mail)
+            row.channel() != Some(Channel::Mail)
                 && endpoints.iter().any(|endpoint| endpoint.wants(&row.topic))
         };
         let orders = self.orders_of(rows.iter().filter(|row| wanted(row))).await?;
@@ -72,7 +72,7 @@ impl Notifications {
         for row in rows {
             let order = row.order();
             let mailed = self.shared.mailer.is_some()
-                && row.only() != Some(Only::Webhook)
+                && row.channel() != Some(Channel::Webhook)
                 && Letter::of(&row.topic).is_some();
             let body = match wanted(row) {
                 true => row.body(order.and_then(|id| orders.get(&id)))?,

@@ -81,7 +81,7 @@ const RESEND: &str = "-- outbox.resend
 with sent as (
     insert into outbox (topic, reservation_id, payload) values ($1, $2, $3) returning topic, payload
 )
-select note_audit($4, 'order.resend', payload ->> 'order_id', jsonb_build_object('topic', topic, 'what', payload -> 'only'))
+select note_audit($4, 'order.resend', payload ->> 'order_id', jsonb_build_object('topic', topic, 'channel', payload -> 'channel'))
   from sent";
 
 const RETRY: &str = "-- deliveries.retry

@@ -17,7 +17,7 @@ use crate::orders::{
     Provider, Till, Viewer, Which, line_total,
 };
 use crate::platform::http::extract::{MaybeJson, email};
-use crate::platform::http::{Json, Object, PathOf, Problem, Query};
+use crate::platform::http::{Json, Object, PathOf, Problem, Query, page_limit};
 use crate::stock::Units;
 
 /// The operations of these routes.
@@ -393,10 +393,7 @@ async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<HttpResponse, Problem> {
     const STATUSES: [&str; 5] = ["pending_payment", "paid", "fulfilled", "cancelled", "refunded"];
-    let limit = query.limit.unwrap_or(50);
-    if !(1..=200).contains(&limit) {
-        return Err(Problem::invalid_field("limit", "expected a whole number from 1 to 200"));
-    }
+    let limit = page_limit(query.limit)?;
     if query.status.as_deref().is_some_and(|status| !STATUSES.contains(&status)) {
         return Err(Problem::invalid_field("status", "expected the status of an order"));
     }

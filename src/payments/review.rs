@@ -11,7 +11,7 @@ use crate::platform::Fault;
 /// What a person decided.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Outcome {
+pub(super) enum Resolution {
     /// The money is for this payment, whatever does not fit: sold.
     Accept,
     /// The units and the money go back.
@@ -20,7 +20,7 @@ pub(super) enum Outcome {
     Release,
 }
 
-impl Outcome {
+impl Resolution {
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Accept => "accept",
@@ -49,7 +49,7 @@ pub(super) enum ReviewError {
 
 /// A payment as those see it who look after it.
 #[derive(Debug, serde::Serialize, utoipa::ToSchema)]
-pub(super) struct Watched {
+pub(super) struct AdminPayment {
     #[serde(flatten)]
     payment: Payment,
     /// Who pays.
@@ -58,7 +58,7 @@ pub(super) struct Watched {
     failure: Option<String>,
 }
 
-impl From<&Row> for Watched {
+impl From<&Row> for AdminPayment {
     fn from(row: &Row) -> Self {
         Self { payment: row.view(), user_id: row.user.clone(), failure: row.failure.clone() }
     }
@@ -79,7 +79,7 @@ impl Payments {
     pub(super) async fn resolve(
         &self,
         id: PaymentId,
-        outcome: Outcome,
+        outcome: Resolution,
         actor: String,
         reason: Option<String>,
     ) -> Result<Row, ReviewError> {
@@ -89,7 +89,7 @@ impl Payments {
     async fn run_resolve(
         self,
         id: PaymentId,
-        outcome: Outcome,
+        outcome: Resolution,
         actor: String,
         reason: Option<String>,
     ) -> Result<Row, ReviewError> {
@@ -98,11 +98,11 @@ impl Payments {
             return Err(ReviewError::NotInReview);
         }
         let receipt = match outcome {
-            Outcome::Release => None,
-            Outcome::Accept | Outcome::Refund => Some(self.receipt_of(&row).await?),
+            Resolution::Release => None,
+            Resolution::Accept | Resolution::Refund => Some(self.receipt_of(&row).await?),
         };
         // Money of another mode is none.
-        if outcome == Outcome::Accept && receipt.as_ref().is_some_and(|money| !money.mode_fits) {
+        if outcome == Resolution::Accept && receipt.as_ref().is_some_and(|money| !money.mode_fits) {
             return Err(ReviewError::NotPaid);
         }
         match review_store::resolve(
@@ -122,8 +122,8 @@ impl Payments {
         tracing::info!(payment.id = %id, outcome = outcome.as_str(), actor, "a review was resolved");
         let row = self.row(id).await?;
         match (outcome, receipt) {
-            (Outcome::Accept, Some(receipt)) => self.take(&row, &receipt, &actor).await?,
-            (Outcome::Refund, _) => self.place_late(&row).await?,
+            (Resolution::Accept, Some(receipt)) => self.take(&row, &receipt, &actor).await?,
+            (Resolution::Refund, _) => self.place_late(&row).await?,
             _ => self.settle(&row, row.status).await?,
         }
         Ok(self.row(id).await?)

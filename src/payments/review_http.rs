@@ -9,11 +9,11 @@ use crate::kernel::page::Page;
 use crate::kernel::{OrderId, PaymentId, UserId};
 use crate::orders::{PayError, Provider};
 use crate::payments::Payments;
-use crate::payments::review::{Outcome, ReviewError, Watched};
+use crate::payments::review::{AdminPayment, Resolution, ReviewError};
 use crate::payments::review_store::Wanted;
 use crate::payments::store::Status;
-use crate::platform::Outcome as Effect;
-use crate::platform::http::{Json, PathOf, Problem, Query};
+use crate::platform::Outcome;
+use crate::platform::http::{Json, PathOf, Problem, Query, page_limit};
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     let resolve = web::resource("/api/admin/payments/{id}/resolve");
@@ -30,7 +30,7 @@ impl From<ReviewError> for Problem {
             ReviewError::NotInReview => Self::conflict("not_in_review", detail),
             ReviewError::NotPaid => Self::conflict("not_paid", detail),
             ReviewError::GivenUp => Self::conflict("refund_decided", detail),
-            ReviewError::ProviderUnavailable => PayError::ProviderUnavailable(Effect::None).into(),
+            ReviewError::ProviderUnavailable => PayError::ProviderUnavailable(Outcome::None).into(),
             ReviewError::Fault(fault) => fault.into(),
         }
     }
@@ -65,7 +65,7 @@ pub(super) struct ListQuery {
     tag = "payments",
     operation_id = "listPayments",
     params(ListQuery),
-    responses((status = 200, description = "A page", body = Page<Watched>)),
+    responses((status = 200, description = "A page", body = Page<AdminPayment>)),
     security(("token" = [])),
     extensions(("x-codes" = json!(["forbidden"]))),
 )]
@@ -74,10 +74,7 @@ pub(super) async fn list(
     payments: web::Data<Payments>,
     Query(query): Query<ListQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = query.limit.unwrap_or(50);
-    if !(1..=200).contains(&limit) {
-        return Err(Problem::invalid_field("limit", "expected a whole number from 1 to 200"));
-    }
+    let limit = page_limit(query.limit)?;
     let status = query.status.as_deref().map(Status::parse).transpose();
     let status = status
         .map_err(|_unknown| Problem::invalid_field("status", "expected the status of a payment"))?;
@@ -89,14 +86,14 @@ pub(super) async fn list(
     };
     let found = payments.list(&wanted, query.cursor, limit).await?;
     let page = Page::cut(found, limit as usize, |last| last.id.to_string());
-    let items: Vec<Watched> = page.items.iter().map(Into::into).collect();
+    let items: Vec<AdminPayment> = page.items.iter().map(Into::into).collect();
     Ok(HttpResponse::Ok().json(Page { items, next_cursor: page.next_cursor }))
 }
 
 #[derive(Debug, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ResolveRequest {
-    outcome: Outcome,
+    outcome: Resolution,
     /// Why, for the record.
     #[schema(min_length = 1, max_length = 200)]
     reason: Option<String>,
@@ -111,7 +108,7 @@ pub(super) struct ResolveRequest {
     operation_id = "resolvePayment",
     params(("id" = PaymentId, Path, description = "The payment")),
     request_body = ResolveRequest,
-    responses((status = 200, description = "The payment as it stands now", body = Watched)),
+    responses((status = 200, description = "The payment as it stands now", body = AdminPayment)),
     security(("token" = [])),
     extensions(("x-codes" = json!(["forbidden", "not_found", "not_in_review", "not_paid", "refund_decided", "provider_unavailable"]))),
 )]
@@ -123,5 +120,5 @@ pub(super) async fn resolve_review(
 ) -> Result<HttpResponse, Problem> {
     let reason = audit::reason(body.reason)?;
     let row = payments.resolve(id, body.outcome, caller.actor(), reason).await?;
-    Ok(HttpResponse::Ok().json(Watched::from(&row)))
+    Ok(HttpResponse::Ok().json(AdminPayment::from(&row)))
 }

@@ -2,7 +2,7 @@
 
 use crate::kernel::{OrderId, PaymentId, UserId};
 use crate::payments::gateway::{ProviderName, Receipt};
-use crate::payments::review::Outcome;
+use crate::payments::review::Resolution;
 use crate::payments::store::{Row, Status, payment_columns};
 use crate::platform::{Db, Fault};
 
@@ -58,7 +58,7 @@ pub(super) enum Resolved {
 pub(super) async fn resolve(
     db: &Db,
     id: PaymentId,
-    outcome: Outcome,
+    outcome: Resolution,
     receipt: Option<&Receipt>,
     actor: &str,
     reason: Option<&str>,

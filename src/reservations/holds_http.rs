@@ -7,12 +7,9 @@ use serde_json::Value;
 use crate::identity::Admin;
 use crate::kernel::page::Page;
 use crate::kernel::{Instant, ReservationId, Sku, UserId};
-use crate::platform::http::{PathOf, Problem, Query};
+use crate::platform::http::{PathOf, Problem, Query, bad_cursor, page_limit};
 use crate::reservations::http::{ReservationResponse, unknown_product};
 use crate::reservations::{FoundHold, Happened, HoldPlace, HoldsOf, Reservations, Status};
-
-const LIMIT: usize = 50;
-const MOST: usize = 200;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
@@ -34,7 +31,7 @@ pub(super) struct HoldsQuery {
     status: Option<Status>,
     /// How many at most.
     #[param(minimum = 1, maximum = 200, default = 50)]
-    limit: Option<usize>,
+    limit: Option<i64>,
     /// `next_cursor` of the page before.
     #[param(max_length = 128)]
     cursor: Option<String>,
@@ -97,13 +94,9 @@ pub(super) async fn list(
     reservations: web::Data<Reservations>,
     Query(query): Query<HoldsQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = query.limit.unwrap_or(LIMIT);
-    if !(1..=MOST).contains(&limit) {
-        return Err(Problem::invalid_field("limit", "expected a whole number from 1 to 200"));
-    }
-    let unreadable = |_| Problem::invalid_field("cursor", "use `next_cursor` of the page before");
-    let after: Option<HoldPlace> =
-        query.cursor.map(|cursor| cursor.parse()).transpose().map_err(unreadable)?;
+    let limit = page_limit(query.limit)? as usize;
+    let after = query.cursor.map(|cursor| cursor.parse::<HoldPlace>());
+    let after = after.transpose().map_err(|_unreadable| bad_cursor())?;
     let name = match &query.sku {
         Some(sku) => {
             let found = reservations.catalogue().by_sku(sku).await?;

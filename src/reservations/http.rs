@@ -14,7 +14,7 @@ use crate::identity::{Caller, Visitor};
 use crate::kernel::page::Page;
 use crate::kernel::{Instant, OrderId, ProductId, Quantity, ReservationId, Sku, UserId};
 use crate::platform::http::extract::{Pair, email};
-use crate::platform::http::{Json, Object, PathOf, Problem, Query};
+use crate::platform::http::{Json, Object, PathOf, Problem, Query, bad_cursor, page_limit};
 use crate::reservations::events_http::events;
 use crate::reservations::{EndError, Hold, Item, Reservation, Reservations, ReserveError, Status};
 
@@ -421,7 +421,7 @@ struct ListQuery {
     status: Option<String>,
     /// How many at most.
     #[param(minimum = 1, maximum = 200, default = 50)]
-    limit: Option<usize>,
+    limit: Option<i64>,
     /// `next_cursor` of the page before.
     #[param(max_length = 128)]
     cursor: Option<String>,
@@ -466,7 +466,7 @@ fn parse_cursor(cursor: &str) -> Result<Cursor, Problem> {
             _ => None,
         }
     };
-    parse().ok_or_else(|| Problem::invalid_field("cursor", "use `next_cursor` of the page before"))
+    parse().ok_or_else(bad_cursor)
 }
 
 /// The live holds of a buyer, with `status=all` those that have ended too.
@@ -487,10 +487,7 @@ async fn list(
     Query(query): Query<ListQuery>,
 ) -> Result<HttpResponse, Problem> {
     let user = caller.buyer(Some(user))?;
-    let limit = query.limit.unwrap_or(50);
-    if !(1..=200).contains(&limit) {
-        return Err(Problem::invalid_field("limit", "expected a whole number from 1 to 200"));
-    }
+    let limit = page_limit(query.limit)? as usize;
     let history = match query.status.as_deref() {
         None => false,
         Some("all") => true,

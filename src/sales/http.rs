@@ -10,13 +10,11 @@ use crate::identity::Admin;
 use crate::kernel::page::Page;
 use crate::kernel::{Instant, ProductId};
 use crate::platform::http::idempotency::RequestKey;
-use crate::platform::http::{Json, MaybeJson, PathOf, Problem, Query};
+use crate::platform::http::{Json, MaybeJson, PathOf, Problem, Query, bad_cursor, page_limit};
 use crate::reservations::By;
 use crate::sales::show::Wanted;
 use crate::sales::{HistoryPoint, Sale, Sales, SteerError, expiry_http};
 
-const LIMIT: usize = 50;
-const MOST: usize = 200;
 /// Letters and digits that a search has at least.
 const LETTERS: usize = 3;
 /// The moments that a cursor may name, in ms: what Postgres and jiff both know.
@@ -77,7 +75,7 @@ struct SalesQuery {
     q: Option<String>,
     /// How many at most.
     #[param(minimum = 1, maximum = 200, default = 50)]
-    limit: Option<usize>,
+    limit: Option<i64>,
     /// `next_cursor` of the page before.
     #[param(max_length = 64)]
     cursor: Option<String>,
@@ -105,18 +103,14 @@ async fn list(
     sales: web::Data<Sales>,
     Query(query): Query<SalesQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = query.limit.unwrap_or(LIMIT);
-    if !(1..=MOST).contains(&limit) {
-        return Err(Problem::invalid_field("limit", "expected a whole number from 1 to 200"));
-    }
+    let limit = page_limit(query.limit)? as usize;
     let search = query.q.map(|q| text("q", &q, 200)).transpose()?;
     let letters = |q: &String| q.chars().filter(|letter| letter.is_alphanumeric()).count();
     if search.as_ref().is_some_and(|q| letters(q) < LETTERS) {
         let detail = format!("expected at least {LETTERS} letters or digits");
         return Err(Problem::invalid_field("q", detail));
     }
-    let unreadable = || Problem::invalid_field("cursor", "use `next_cursor` of the page before");
-    let after = query.cursor.map(|cursor| place(&cursor).ok_or_else(unreadable)).transpose()?;
+    let after = query.cursor.map(|cursor| place(&cursor).ok_or_else(bad_cursor)).transpose()?;
     let found = sales.list(Wanted { text: search, after, limit }).await?;
     let page = Page::cut(found, limit, |(_, (at, id))| format!("{}.{id}", at.as_ms()));
     let items: Vec<Sale> = page.items.into_iter().map(|(sale, _)| sale).collect();

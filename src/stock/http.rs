@@ -10,11 +10,9 @@ use crate::identity::{Caller, Merchant, Role};
 use crate::kernel::page::Page;
 use crate::kernel::{Instant, ProductId, Quantity};
 use crate::platform::http::idempotency::RequestKey;
-use crate::platform::http::{Json, Problem, Query};
+use crate::platform::http::{Json, Problem, Query, bad_cursor, page_limit};
 use crate::stock::{Listing, MoveError, Movements, Wish};
 
-const LIMIT: i64 = 50;
-const MOST: i64 = 200;
 /// Longest note, in characters.
 const NOTE: usize = 500;
 
@@ -156,15 +154,10 @@ async fn list(
     movements: web::Data<Movements>,
     Query(query): Query<ListQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = query.limit.unwrap_or(LIMIT);
-    if !(1..=MOST).contains(&limit) {
-        let message = format!("expected a whole number from 1 to {MOST}");
-        return Err(Problem::invalid_field("limit", message));
-    }
-    let again = || Problem::invalid_field("cursor", "use `next_cursor` of the page before");
+    let limit = page_limit(query.limit)?;
     let before = match query.cursor {
         None => i64::MAX,
-        Some(cursor) => cursor.parse().ok().filter(|before| *before > 0).ok_or_else(again)?,
+        Some(cursor) => cursor.parse().ok().filter(|before| *before > 0).ok_or_else(bad_cursor)?,
     };
     let listing = Listing {
         owner: owner(&caller),

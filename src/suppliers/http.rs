@@ -9,11 +9,8 @@ use crate::identity::{Caller, Merchant, Role};
 use crate::kernel::page::Page;
 use crate::platform::http::extract::is_email;
 use crate::platform::http::idempotency::RequestKey;
-use crate::platform::http::{Json, PathOf, Problem, Query};
+use crate::platform::http::{Json, PathOf, Problem, Query, bad_cursor, page_limit};
 use crate::suppliers::{Details, Suppliers, Whose};
-
-const LIMIT: i64 = 50;
-const MOST: i64 = 200;
 
 /// The operations of these routes.
 #[derive(utoipa::OpenApi)]
@@ -98,15 +95,10 @@ async fn list(
     suppliers: web::Data<Suppliers>,
     Query(query): Query<PageQuery>,
 ) -> Result<HttpResponse, Problem> {
-    let limit = query.limit.unwrap_or(LIMIT);
-    if !(1..=MOST).contains(&limit) {
-        let message = format!("expected a whole number from 1 to {MOST}");
-        return Err(Problem::invalid_field("limit", message));
-    }
-    let again = || Problem::invalid_field("cursor", "use `next_cursor` of the page before");
+    let limit = page_limit(query.limit)?;
     let after = match query.cursor {
         None => 0,
-        Some(cursor) => cursor.parse().ok().filter(|after| *after > 0).ok_or_else(again)?,
+        Some(cursor) => cursor.parse().ok().filter(|after| *after > 0).ok_or_else(bad_cursor)?,
     };
     let found = suppliers.page(whose(&caller), after, limit).await?;
     let page = Page::cut(found, limit as usize, |last| last.id.to_string());

@@ -114,7 +114,7 @@ pub async fn examine(stores: &Stores) -> Result<(), String> {
         }
     }
     let outbox = "
-        select (select count(*) from outbox_seen where topic = 'order.paid' and not payload ? 'only') as told,
+        select (select count(*) from outbox_seen where topic = 'order.paid' and not payload ? 'channel') as told,
                (select count(*) from orders where status in ('paid', 'fulfilled', 'refunded')) as orders,
                (select count(distinct order_id) from reservation_decisions where outcome = 'CONFIRMED') as confirmed";
     let row = postgres.query_one(outbox, &[]).await.unwrap();

@@ -7,8 +7,10 @@ pub mod edge;
 pub mod extract;
 pub mod idempotency;
 pub mod limits;
+mod paging;
 pub mod probes;
 pub mod problem;
 
 pub use extract::{Json, MaybeJson, Object, PathOf, Query};
+pub use paging::{bad_cursor, page_limit};
 pub use problem::Problem;
