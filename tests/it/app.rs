@@ -107,6 +107,11 @@ pub fn redis_url() -> String {
     from_environment("HOLDFAST_TEST_REDIS_URL")
 }
 
+/// The Redis on which scripts run by themselves.
+pub fn bench_redis_url() -> String {
+    from_environment("HOLDFAST_TEST_BENCH_REDIS_URL")
+}
+
 /// The same server, another database.
 pub fn database_url(name: &str) -> String {
     maintenance_url().replacen("/postgres?", &format!("/{name}?"), 1)

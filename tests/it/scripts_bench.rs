@@ -115,7 +115,7 @@ impl Bench {
     /// On the Redis that all tests share.
     pub fn new(scripts: &Scripts) -> Self {
         let idle = IDLE.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let redis = idle.unwrap_or_else(|| connect(&crate::app::redis_url()));
+        let redis = idle.unwrap_or_else(|| connect(&crate::app::bench_redis_url()));
         Self::of(Some(redis), true, scripts)
     }
 

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use xtask::servers::{install, mail};
+use xtask::servers::{Redis, RedisOptions, install, mail};
 
 use crate::cargo;
 use crate::interrupt::Interrupt;
@@ -27,9 +27,12 @@ pub(crate) fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<ExitCo
     step("finding Redis and Postgres", install::ensure)?;
     step("finding a mail server", mail::ensure)?;
     let stores = Stores::for_tests()?;
+    // Scripts that were changed to see what notices it may hold their Redis up, which others would take for a failure.
+    let bench = Redis::start(RedisOptions::default())?;
     let environment = [
         ("HOLDFAST_TEST_DATABASE_URL", stores.maintenance_url()),
         ("HOLDFAST_TEST_REDIS_URL", stores.redis.url()),
+        ("HOLDFAST_TEST_BENCH_REDIS_URL", bench.url()),
     ];
     let environment = environment.map(|(name, value)| (OsString::from(name), value.into()));
     let mut test = cargo::TEST.to_vec();
@@ -37,7 +40,7 @@ pub(crate) fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<ExitCo
     let what = format!("cargo {}", test.join(" "));
     let status = step(&what, || cargo::run(&test, &environment, interrupt));
     step("stopping Redis and Postgres", || {
-        drop(stores);
+        drop((stores, bench));
         Ok(())
     })?;
     let status = status?;
