@@ -23,6 +23,7 @@ if r[STATE] == HELD then
     if interval > 0 then
       local at = math.max(now, tonumber(redis.call('GET', KEYS[8]) or 0)) + interval
       redis.call('SET', KEYS[8], at, 'PX', at - now)
+      if at > tonumber(redis.call('HGET', S, 'churn') or 0) then redis.call('HSET', S, 'churn', at) end
     end
   end
   commit(stock)

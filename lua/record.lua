@@ -28,15 +28,22 @@ local function unpack_fields(packed)
   return fields
 end
 
+-- Making a text of a number costs as much as writing it, and those of a batch are mostly the same.
+local texts = {}
+local function text(number)
+  texts[number] = texts[number] or string.format('%d', number)
+  return texts[number]
+end
+
 -- What this call has read, by id and by user (false: there is none), and what it has changed. Both are written by
 -- `commit`, in as few calls as there are keys: a batch costs little more than one, and a call that fails has done
--- nothing.
-local records, buyers = {}, {}
-local changed_records, changed_buyers, opened, closed, ended = {}, {}, {}, {}, {}
+-- nothing. A record that was made in this call is kept packed, because mostly nobody asks for it again.
+local records, buyers, made = {}, {}, {}
+local changed_records, changed_buyers, packed_records, opened, closed, ended = {}, {}, {}, {}, {}, {}
 
 local function push(list, first, second)
-  list[#list + 1] = first
-  list[#list + 1] = second
+  local last = #list
+  list[last + 1], list[last + 2] = first, second
 end
 
 -- News of holds, for whoever wants to hear of it: NEWS is a stream that the caller names while somebody does. Should
@@ -49,7 +56,7 @@ end
 
 local function record(rid)
   if records[rid] == nil then
-    local packed = redis.call('HGET', H, rid)
+    local packed = made[rid] or redis.call('HGET', H, rid)
     local r = packed and unpack_fields(packed)
     if r and LAG > 0 then r[DEADLINE] = string.format('%d', r[DEADLINE] + LAG) end
     records[rid] = r
@@ -73,6 +80,12 @@ end
 
 local function save_record(rid, r) records[rid], changed_records[rid] = r, r end
 
+-- A record that did not exist, packed as `pack` would.
+local function make_record(rid, packed)
+  records[rid], made[rid] = nil, packed
+  push(packed_records, rid, packed)
+end
+
 -- The counters, or nil when this SKU must be rebuilt first: Redis does not have it, or it was closed because Redis
 -- may have gone back in time.
 local function load_stock()
@@ -88,7 +101,8 @@ end
 -- A buyer: slot (the one live hold of kind n, or -), live units, bought (only grows), back (only grows), and last
 -- (the hold that ended last, or -, as long as its tombstone stands).
 local function unpack_buyer(packed)
-  local f = packed and unpack_fields(packed) or { '-', 0, 0, 0, '-' }
+  if not packed then return { slot = '-', live = 0, bought = 0, back = 0, last = '-' } end
+  local f = unpack_fields(packed)
   return { slot = f[1], live = f[2], bought = f[3], back = f[4], last = f[5] }
 end
 
@@ -104,7 +118,9 @@ end
 
 local function save_buyer(user, b) changed_buyers[user] = b end
 
-local function pack_buyer(b) return table.concat({ b.slot, b.live, b.bought, b.back, b.last }, ' ') end
+local function pack_buyer(b)
+  return b.slot .. ' ' .. text(b.live) .. ' ' .. text(b.bought) .. ' ' .. text(b.back) .. ' ' .. b.last
+end
 
 local function send(command, key, arguments)
   if #arguments > 0 then redis.call(command, key, unpack(arguments)) end
@@ -112,7 +128,7 @@ end
 
 -- Counters change only where records do.
 local function commit(stock)
-  local packed, kept, dropped = {}, {}, {}
+  local packed, kept, dropped = packed_records, {}, {}
   for rid, r in pairs(changed_records) do push(packed, rid, pack(r)) end
   for user, b in pairs(changed_buyers) do
     local entry = pack_buyer(b)
@@ -130,7 +146,7 @@ local function commit(stock)
   send('ZADD', G, ended)
   if #packed > 0 then redis.call('HSET', S, 'avail', stock.avail, 'held', stock.held, 'sold', stock.sold) end
   while #news > 0 do redis.call('XADD', NEWS, 'MAXLEN', '~', 100000, '*', table.remove(news, 1), table.remove(news, 1)) end
-  changed_records, changed_buyers, opened, closed, ended = {}, {}, {}, {}, {}
+  changed_records, changed_buyers, packed_records, opened, closed, ended = {}, {}, {}, {}, {}, {}
 end
 
 -- The end of a live record's life, whichever it is: out of both indexes, into the tombstones.

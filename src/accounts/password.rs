@@ -1,8 +1,13 @@
 //! Passwords: argon2id with the parameters that OWASP names (19 MiB, 2 passes, 1 lane), few at a time, on threads of
-//! their own that give way to all others: a hundred logins at once must not take the processor from those who buy.
+//! their own: a hundred logins at once must not take the processor from those who buy.
+//!
+//! Two kinds of thread take passwords. The idle ones come first and get what nobody else wants (SCHED_IDLE, sched(7)).
+//! When they get nothing at all, those who wait turn to one that only stands back, so that a sale which takes the whole
+//! machine shuts nobody out.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, SyncSender, TrySendError};
-use std::sync::{Arc, LazyLock, Mutex, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -11,24 +16,31 @@ use argon2::password_hash::{PasswordHash, PasswordHasher, PasswordVerifier, Salt
 use argon2::{Argon2, Params};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, timeout_at};
 
 use crate::platform::Fault;
 
 /// Passwords that may wait for their turn, about as many as have theirs in time; one more is refused at once.
 const WAITING: usize = 32;
-/// How far the threads stand back (nice): a third of what another thread gets, so that nobody who signs in starves.
+/// When the idle threads have finished nothing for so long (a password takes them a tenth of it), they are starved.
+const STARVED: Duration = Duration::from_millis(250);
+/// How far the other thread stands back (nice): a third of what any other gets.
 const STANDS_BACK: i32 = 5;
 
 /// What an unknown name is checked against, so that it takes as long as a known one.
 static NOBODY: LazyLock<Option<String>> =
     LazyLock::new(|| hash_now(&SecretString::from("nobody")).ok());
 
-type Job = Box<dyn FnOnce() + Send>;
+/// Runs its work for whoever still waits; the second run finds nobody.
+type Job = Arc<dyn Fn() + Send + Sync>;
 
 /// Hashes and checks passwords in turn. The threads end with the last handle.
 #[derive(Clone)]
 pub(super) struct Passwords {
-    jobs: SyncSender<Job>,
+    idle: SyncSender<Job>,
+    pressing: SyncSender<Job>,
+    /// How many the idle threads have finished.
+    finished: Arc<AtomicU64>,
     places: Arc<Semaphore>,
     patience: Duration,
 }
@@ -47,16 +59,16 @@ pub(super) enum Checked {
 }
 
 impl Passwords {
-    /// Threads for half of the cores; a password waits at most `patience`.
+    /// Idle threads for half of the cores, and one that is pressing; a password waits at most `patience`.
     pub(super) fn new(patience: Duration) -> std::io::Result<Self> {
-        let (jobs, taken) = mpsc::sync_channel(WAITING);
-        let taken = Arc::new(Mutex::new(taken));
+        let finished = Arc::new(AtomicU64::new(0));
+        let count = finished.clone();
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        for _ in 0..(cores / 2).max(1) {
-            let taken = taken.clone();
-            thread::Builder::new().name("passwords".into()).spawn(move || work(&taken))?;
-        }
-        Ok(Self { jobs, places: Arc::new(Semaphore::new(WAITING)), patience })
+        let idle = threads("passwords", (cores / 2).max(1), be_idle, move || {
+            count.fetch_add(1, Ordering::Relaxed);
+        })?;
+        let pressing = threads("passwords-press", 1, stand_back, || {})?;
+        Ok(Self { idle, pressing, finished, places: Arc::new(Semaphore::new(WAITING)), patience })
     }
 
     /// A place, if there is one.
@@ -86,22 +98,27 @@ impl Passwords {
     async fn in_turn<T: Send + 'static>(
         &self,
         _: &Place,
-        work: impl FnOnce() -> T + Send + 'static,
+        work: impl Fn() -> T + Send + Sync + 'static,
     ) -> Result<T, Fault> {
-        let (answer, answered) = oneshot::channel();
-        let job = move || {
-            // Nobody waits any more: the next one's turn.
-            if !answer.is_closed() {
-                drop(answer.send(work()));
+        let (job, mut answered) = job(work);
+        let end = Instant::now() + self.patience;
+        send(&self.idle, job.clone())?;
+        let mut pressing = Some(job);
+        let mut finished = self.finished.load(Ordering::Relaxed);
+        loop {
+            let look = end.min(Instant::now() + STARVED);
+            if let Ok(done) = timeout_at(look, &mut answered).await {
+                return done.map_err(|gone| Fault::internal("hashing").because(gone));
             }
-        };
-        self.jobs.try_send(Box::new(job)).map_err(|refused| match refused {
-            TrySendError::Full(_) => busy(),
-            TrySendError::Disconnected(_) => Fault::internal("hashing"),
-        })?;
-        match tokio::time::timeout(self.patience, answered).await {
-            Ok(done) => done.map_err(|gone| Fault::internal("hashing").because(gone)),
-            Err(late) => Err(busy().because(late)),
+            if look == end {
+                return Err(busy());
+            }
+            let before = std::mem::replace(&mut finished, self.finished.load(Ordering::Relaxed));
+            if before == finished
+                && let Some(job) = pressing.take()
+            {
+                send(&self.pressing, job)?;
+            }
         }
     }
 }
@@ -110,19 +127,75 @@ fn busy() -> Fault {
     Fault::overloaded("too many passwords at once")
 }
 
-/// One thread: a password at a time, until nobody can send another.
-fn work(taken: &Mutex<Receiver<Job>>) {
-    stand_back();
-    loop {
-        let next = taken.lock().unwrap_or_else(PoisonError::into_inner).recv();
-        match next {
-            Ok(job) => job(),
-            Err(mpsc::RecvError) => return,
+fn job<T: Send + 'static>(
+    work: impl Fn() -> T + Send + Sync + 'static,
+) -> (Job, oneshot::Receiver<T>) {
+    let (answer, answered) = oneshot::channel();
+    let answer = Mutex::new(Some(answer));
+    let job = move || {
+        if lock(&answer).as_ref().is_some_and(|answer| !answer.is_closed()) {
+            let done = work();
+            lock(&answer).take().map(|answer| answer.send(done));
+        }
+    };
+    (Arc::new(job), answered)
+}
+
+fn lock<T>(what: &Mutex<T>) -> MutexGuard<'_, T> {
+    what.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn send(to: &SyncSender<Job>, job: Job) -> Result<(), Fault> {
+    to.try_send(job).map_err(|refused| match refused {
+        TrySendError::Full(_) => busy(),
+        TrySendError::Disconnected(_) => Fault::internal("hashing"),
+    })
+}
+
+/// Threads that take jobs from one queue, until nobody can send another.
+fn threads(
+    name: &str,
+    count: usize,
+    begin: fn(),
+    finished: impl Fn() + Clone + Send + 'static,
+) -> std::io::Result<SyncSender<Job>> {
+    let (jobs, taken) = mpsc::sync_channel::<Job>(WAITING);
+    let taken = Arc::new(Mutex::new(taken));
+    for _ in 0..count {
+        let (taken, finished) = (taken.clone(), finished.clone());
+        thread::Builder::new().name(name.to_owned()).spawn(move || {
+            begin();
+            while let Some(job) = next(&taken) {
+                job();
+                finished();
+            }
+        })?;
+    }
+    Ok(jobs)
+}
+
+fn next(taken: &Mutex<Receiver<Job>>) -> Option<Job> {
+    lock(taken).recv().ok()
+}
+
+/// Where the system knows no such thing, passwords only take as much as others do.
+fn be_idle() {
+    #[cfg(target_os = "linux")]
+    {
+        use thread_priority::{
+            NormalThreadSchedulePolicy, ThreadPriority, ThreadSchedulePolicy,
+            set_thread_priority_and_policy, thread_native_id,
+        };
+        let policy = ThreadSchedulePolicy::Normal(NormalThreadSchedulePolicy::Idle);
+        if let Err(error) =
+            set_thread_priority_and_policy(thread_native_id(), ThreadPriority::Min, policy)
+        {
+            tracing::debug!(?error, "passwords do not give way");
         }
     }
 }
 
-/// On Linux priority belongs to a thread. Where it cannot be changed, passwords only take as much as others do.
+/// On Linux priority belongs to a thread.
 fn stand_back() {
     #[cfg(target_os = "linux")]
     {
@@ -169,6 +242,21 @@ mod tests {
         assert_eq!(check_now(&secret("correct horse"), Some(&kept)), Checked::Right);
         assert_eq!(check_now(&secret("correct horsf"), Some(&kept)), Checked::Wrong);
         assert_ne!(kept, hash_now(&secret("correct horse")).unwrap(), "each has a salt of its own");
+    }
+
+    #[tokio::test]
+    async fn whoever_waits_for_starved_threads_turns_to_the_other() {
+        let passwords = Passwords::new(Duration::from_secs(60)).unwrap();
+        let (starve, starved) = mpsc::channel::<()>();
+        let starved = Mutex::new(starved);
+        let hold: Job = Arc::new(move || assert!(starved.lock().unwrap().recv().is_err()));
+        let idle = (thread::available_parallelism().unwrap().get() / 2).max(1);
+        (0..idle).for_each(|_| passwords.idle.send(hold.clone()).unwrap());
+        let place = passwords.place().unwrap();
+        let kept = passwords.hash(&place, secret("correct horse")).await.unwrap();
+        assert_eq!(check_now(&secret("correct horse"), Some(&kept)), Checked::Right);
+        assert_eq!(passwords.finished.load(Ordering::Relaxed), 0);
+        drop(starve);
     }
 
     #[test]

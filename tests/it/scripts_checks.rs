@@ -28,7 +28,7 @@ const ARITIES: &[(&str, usize, usize)] = &[
     ("pinned", 0, 1),
     ("read", 0, 1),
     ("rebuild", 1, 13),
-    ("reserve", 2, 11),
+    ("reserve", 2, 7),
     ("retime", 1, 3),
     ("settle", 0, 6),
     ("stage", 1, 3),

@@ -44,11 +44,7 @@ fn hold(bench: &mut Bench, number: usize, ttl: i64, lines: &str) -> Result<Strin
         format!("r{number}"),
         "aa".into(),
         format!("b{number}"),
-        "1".into(),
-        ttl.to_string(),
-        lines.to_owned(),
-        "0".into(),
-        "-".into(),
+        format!("1 {ttl} {lines} 0 -"),
     ];
     bench.call("reserve", &further, &arguments)
 }

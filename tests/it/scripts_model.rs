@@ -284,6 +284,7 @@ pub struct Model {
     buyers: BTreeMap<String, Buyer>,
     timers: BTreeMap<String, (String, i64)>,
     churn: BTreeMap<String, (i64, i64)>,
+    furthest_churn: Option<i64>,
     rivals: BTreeMap<String, Rivals>,
     /// Somebody wants to hear of holds.
     heard: bool,
@@ -316,6 +317,7 @@ impl Model {
             buyers: BTreeMap::new(),
             timers: BTreeMap::new(),
             churn: BTreeMap::new(),
+            furthest_churn: None,
             rivals: BTreeMap::new(),
             heard: false,
             news: Vec::new(),
@@ -395,6 +397,9 @@ impl Model {
             put(format!("s {field}"), value.to_string());
         }
         put("s sale".to_owned(), self.sale.clone());
+        if let Some(at) = self.furthest_churn {
+            put("s churn".to_owned(), at.to_string());
+        }
         for (rid, record) in &self.records {
             put(format!("h {rid}"), record.packed());
         }
@@ -623,7 +628,8 @@ impl Model {
             }
         }
         let ahead = self.churn.get(want.user).map_or(0, |(at, _)| at - self.now - tolerance);
-        if tolerance > 0 && ahead > 0 {
+        let looked = self.furthest_churn.is_some_and(|at| at - self.now - tolerance > 0);
+        if tolerance > 0 && looked && ahead > 0 {
             return format!("{{9 {ahead}}}");
         }
         if let Some(refused) = self.refusal(want.user, want.qty) {
@@ -800,6 +806,7 @@ impl Model {
                     let at = self.churn.get(user).map_or(0, |churn| churn.0).max(self.now);
                     let at = at + interval;
                     self.churn.insert(user.to_owned(), (at, at - self.now));
+                    self.furthest_churn = self.furthest_churn.max(Some(at));
                 }
             }
             _ => {}
@@ -906,7 +913,9 @@ impl Model {
         self.open = false;
         match loss {
             Loss::Ready | Loss::Indexes => {}
-            Loss::Stock => (self.stored, self.claim) = (false, -1),
+            Loss::Stock => {
+                (self.stored, self.claim, self.furthest_churn) = (false, -1, None);
+            }
             Loss::Buyers | Loss::Garbage => self.buyers.clear(),
             Loss::Records => self.records.clear(),
             Loss::Everything => {

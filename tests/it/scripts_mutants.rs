@@ -58,7 +58,7 @@ fn the_scripts_as_they_are_pass_every_check() {
 /// Without these a script is still right, but holds up the Redis of all tests for seconds.
 const SLOW: [&str; 2] = [
     "    lives[user] = false",
-    "  changed_records, changed_buyers, opened, closed, ended = {}, {}, {}, {}, {}",
+    "  changed_records, changed_buyers, packed_records, opened, closed, ended = {}, {}, {}, {}, {}, {}",
 ];
 
 #[test]
@@ -303,14 +303,14 @@ const MUTANTS: &[Mutant] = &[
     ("rebuild", "math.max(back[user], whole(", "math.max(0, whole(", "G1: back is a state"),
     (
         "reserve",
-        "if lines ~= '-' or r[LINES] ~= '-' then",
+        "if w.lines ~= '-' or r[LINES] ~= '-' then",
         "if r[LINES] ~= '-' then",
         "K10: several join no line",
     ),
     (
         "reserve",
-        "if lines ~= '-' or r[LINES] ~= '-' then",
-        "if lines ~= '-' then",
+        "if w.lines ~= '-' or r[LINES] ~= '-' then",
+        "if w.lines ~= '-' then",
         "K10: nobody joins a line of several",
     ),
     (
@@ -421,13 +421,18 @@ const MUTANTS: &[Mutant] = &[
     ("reserve", "closes > 0 and", "", "a sale without end"),
     (
         "reserve",
-        "if refused then return refused end\n  local bought",
+        "if refused_by_sale then return refused_by_sale end\n  local bought",
         "local bought",
         "the sale window",
     ),
-    ("reserve", "if own then return standing(0, rid, own) end", "", "an answer is given again"),
-    ("reserve", "if ttl > ttl_most then", "if ttl >= ttl_most then", "the longest TTL is allowed"),
-    ("reserve", "if ttl > ttl_most then return { 8, ttl_most } end", "", "the TTL"),
+    ("reserve", "if own then return standing(0, rid, own, w) end", "", "an answer is given again"),
+    (
+        "reserve",
+        "if w.ttl > ttl_most then",
+        "if w.ttl >= ttl_most then",
+        "the longest TTL is allowed",
+    ),
+    ("reserve", "if w.ttl > ttl_most then return { 8, ttl_most } end", "", "the TTL"),
     (
         "reserve",
         "release(stock, slot, r, 'expired', 'clock', now); r = nil end",
@@ -440,7 +445,12 @@ const MUTANTS: &[Mutant] = &[
         "if r and r[STATE] == HELD then release",
         "a standing hold stays",
     ),
-    ("reserve", "if tonumber(r[QTY]) == qty then return", "do return", "a pin keeps its quantity"),
+    (
+        "reserve",
+        "if tonumber(r[QTY]) == w.qty then return",
+        "do return",
+        "a pin keeps its quantity",
+    ),
     ("reserve", "if r[STATE] == HELD then return move", "do return move", "a pin is not moved"),
     ("reserve", "delta > 0 and refusal", "refusal", "less is never refused"),
     (
@@ -449,11 +459,29 @@ const MUTANTS: &[Mutant] = &[
         "stock.avail - delta, stock.held + delta, buyer.live",
         "live follows the quantity",
     ),
-    ("reserve", "if short > 0 then ttl = short end", "", "a crash gives lines back soon"),
+    (
+        "reserve",
+        "tonumber(short) > 0 and tonumber(short) or w.ttl",
+        "w.ttl",
+        "a crash gives lines back soon",
+    ),
     ("reserve", "math.max(0, stock.avail)", "stock.avail", "no debt is shown"),
     ("reserve", "if ahead > 0 then", "if ahead > -1 then", "the churn's tolerance"),
     ("reserve", "return churn_refusal(i) or create", "return create", "churn"),
-    ("reserve", "if tolerance > 0 then churned", "churned", "churn may be off"),
+    ("reserve", "if tolerance > 0 and ", "if ", "churn may be off"),
+    (
+        "reserve",
+        "tolerance > 0 and tonumber(terms[6] or 0) - now - tolerance > 0",
+        "false",
+        "churn",
+    ),
+    ("cancel", "redis.call('HSET', S, 'churn', at)", "", "the furthest churn is known"),
+    (
+        "cancel",
+        "if at > tonumber(redis.call('HGET', S, 'churn') or 0) then",
+        "do",
+        "the furthest churn stays",
+    ),
     ("reserve", "commit(stock)\n", "", "INV2"),
     ("pin", "if not r or r[USER] ~= user then", "if not r then", "INV8: the owner"),
     ("pin", "if is_due(r, now) then", "if false then", "410 after the deadline"),

@@ -113,11 +113,13 @@ fn perform_for(bench: &mut Bench, model: &Model, op: &Op, heard: bool) -> Result
                     want.rid.to_owned(),
                     secret(want.rid, want.token),
                     want.user.to_owned(),
-                    want.qty.to_string(),
-                    want.ttl.to_string(),
-                    want.lines.to_owned(),
-                    short.to_string(),
-                    email(want.user),
+                    format!(
+                        "{} {} {} {short} {}",
+                        want.qty,
+                        want.ttl,
+                        want.lines,
+                        email(want.user)
+                    ),
                 ]);
             }
             bench.call("reserve", &keys.collect::<Vec<_>>(), &arguments)

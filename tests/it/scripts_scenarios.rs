@@ -406,6 +406,17 @@ fn refusing() -> Vec<Scenario> {
                 cancel("r2", "u0"),
             ],
         ),
+        (
+            "somebody else who cancels little hides no churn",
+            vec![
+                hold("r0", "u0", 1),
+                Op::Cancel { rid: "r0", user: "u0", interval: 9 * MINUTE },
+                hold("r1", "u1", 1),
+                Op::Cancel { rid: "r1", user: "u1", interval: 2 * MINUTE },
+                Op::Reserve { tolerance: 2 * MINUTE, wants: vec![want("r2", "u0", 1)] },
+                Op::Reserve { tolerance: 2 * MINUTE, wants: vec![want("r3", "u1", 1)] },
+            ],
+        ),
     ]
 }
 

@@ -127,12 +127,10 @@ impl Ledger {
         let mut cmd = self.call(&lua::RESERVE, sku, &more);
         cmd.arg(rules.default_ttl_ms).arg(rules.churn_tolerance_ms).arg(i32::from(again));
         for want in wanted {
-            cmd.arg(want.id.to_string())
-                .arg(&want.token)
-                .arg(want.user.as_str())
-                .arg(want.quantity.get());
-            cmd.arg(want.ttl_ms).arg(&want.lines).arg(want.short_ms);
-            cmd.arg(want.email.as_deref().unwrap_or("-"));
+            let Wanted { ttl_ms, lines, short_ms, .. } = want;
+            let (quantity, email) = (want.quantity.get(), want.email.as_deref().unwrap_or("-"));
+            cmd.arg(want.id.to_string()).arg(&want.token).arg(want.user.as_str());
+            cmd.arg(format!("{quantity} {ttl_ms} {lines} {short_ms} {email}"));
         }
         let reply = self.run(&lua::RESERVE, &cmd).await?;
         let (now_ms, earliest_ms) = (reply.int(1)?, reply.int(2)?);
