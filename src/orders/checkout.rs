@@ -22,7 +22,7 @@ use crate::platform::fault_point;
 use crate::platform::tasks::jittered;
 use crate::platform::{Fault, Outcome};
 use crate::reservations::{
-    Decision, DecisionOutcome, EndError, PinError, Pinned, Reservation, Status,
+    Decision, DecisionOutcome, EndError, PinError, Pinned, Reservation, ReserveError, Status,
 };
 
 /// How often a confirm starts over: its SKU was rebuilt, or its hold changed, in between.
@@ -107,12 +107,9 @@ pub enum CheckoutError {
     /// The payment provider takes no such amount.
     #[error("this provider cannot take it: {0}")]
     NotPayable(String),
-    /// Redis lost data, and what was held is sold.
-    #[error("there is not enough stock")]
-    InsufficientStock,
-    /// Redis lost data, and the buyer has bought all they may.
-    #[error("the buyer would have more than one buyer may")]
-    BuyerLimit,
+    /// Redis lost data: what was held is sold, or the buyer has bought all they may.
+    #[error(transparent)]
+    Refused(ReserveError),
     /// Something else.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -359,11 +356,7 @@ impl Orders {
 
 /// What an ABORTED decision means for whoever wanted to buy.
 pub(super) fn aborted(decision: &Decision) -> CheckoutError {
-    match decision.reason.as_deref() {
-        Some("insufficient_stock") => CheckoutError::InsufficientStock,
-        Some("buyer_limit") => CheckoutError::BuyerLimit,
-        _ => EndError::Expired.into(),
-    }
+    decision.refusal().map_or(EndError::Expired.into(), CheckoutError::Refused)
 }
 
 fn total(

@@ -163,8 +163,7 @@ impl From<CheckoutError> for Problem {
             }
             CheckoutError::MixedCurrency => Self::field("mixed_currency", "items", detail),
             CheckoutError::NotPayable(_) => Self::field("not_payable", "payment", detail),
-            CheckoutError::InsufficientStock => Self::conflict("insufficient_stock", detail),
-            CheckoutError::BuyerLimit => Self::conflict("buyer_limit", detail),
+            CheckoutError::Refused(refused) => refused.into(),
             CheckoutError::Fault(fault) => fault.into(),
         }
     }

@@ -12,7 +12,7 @@ use crate::platform::{Db, Fault};
 use crate::reservations::{Decision, Pinned, PinnedLine, decision};
 
 const CONFIRM: &str = "-- orders.confirm
-select reservation_id, outcome, reason, user_id, order_id, product_ids, quantities, tokens, created_at
+select reservation_id, outcome, reason, figures, user_id, order_id, product_ids, quantities, tokens, created_at
   from confirm($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
 
 const ORDER: &str = "-- orders.read
@@ -36,7 +36,7 @@ const ADDRESS: &str = "-- orders.address
 select email from orders where order_id = $1";
 
 const CONFIRM_ORDER: &str = "-- orders.confirm_order
-select reservation_id, outcome, reason, user_id, order_id, product_ids, quantities, tokens, created_at
+select reservation_id, outcome, reason, figures, user_id, order_id, product_ids, quantities, tokens, created_at
   from confirm_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
 
 const FULFIL: &str = "-- orders.fulfil

@@ -26,8 +26,8 @@ pub(super) use payment_columns;
 
 macro_rules! decision_columns {
     () => {
-        "d.reservation_id, d.outcome, d.reason, d.user_id, d.order_id, d.product_ids, d.quantities, d.tokens,
-       d.created_at"
+        "d.reservation_id, d.outcome, d.reason, d.figures, d.user_id, d.order_id, d.product_ids, d.quantities,
+       d.tokens, d.created_at"
     };
 }
 

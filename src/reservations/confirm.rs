@@ -2,15 +2,16 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::catalogue::Name;
-use crate::kernel::{Instant, OrderId, ProductId, Quantity, ReservationId, UserId};
+use crate::kernel::{Instant, OrderId, ProductId, Quantity, ReservationId, Sku, UserId};
 use crate::platform::{Fault, metrics as names};
 use crate::reservations::ledger::{Pin, PinnedRecord, Pinning, Settled, Verdict};
 use crate::reservations::query::Status;
 use crate::reservations::record::Lines;
-use crate::reservations::{EndError, Reservation, Reservations, store};
+use crate::reservations::{EndError, Reservation, Reservations, ReserveError, Short, store};
 
 /// A reservation whose lines no clock can end any more.
 #[derive(Clone, Debug)]
@@ -70,6 +71,8 @@ pub struct Decision {
     pub outcome: Outcome,
     /// Why, where it is ABORTED.
     pub reason: Option<String>,
+    /// By which figures, where stock or cap refused it.
+    pub figures: Option<Figures>,
     /// Whose.
     pub user: String,
     /// The order, where it is CONFIRMED or PENDING.
@@ -102,6 +105,33 @@ pub struct DecidedLine {
     pub quantity: i64,
     /// The secret of the hold that it decided about.
     pub token: String,
+}
+
+/// What Postgres knew of stock and cap when it refused a sale.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Figures {
+    /// Each line that is short: of what, how many were asked for, how many there are.
+    pub lines: Vec<(Sku, Quantity, i64)>,
+    /// Most units of one buyer.
+    pub limit: i64,
+    /// Units in payments under way.
+    pub held: i64,
+    /// Units bought, net of returns.
+    pub bought: i64,
+}
+
+impl Decision {
+    /// The refusal by stock or cap that it is, in the words of a hold that is refused.
+    pub fn refusal(&self) -> Option<ReserveError> {
+        let Figures { lines, limit, held, bought } = self.figures.clone()?;
+        if lines.is_empty() {
+            return Some(ReserveError::BuyerLimit { limit, held, bought });
+        }
+        let lines = lines.into_iter();
+        let short = lines.map(|(sku, requested, available)| Short { sku, requested, available });
+        Some(ReserveError::InsufficientStock { lines: short.collect(), soonest_expiry: None })
+    }
 }
 
 impl Reservations {

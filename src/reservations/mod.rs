@@ -65,7 +65,7 @@ pub use cancel::EndError;
 pub use clock::ExpiryClock;
 
 pub use confirm::{
-    DecidedLine, Decision, Outcome as DecisionOutcome, PinError, Pinned, PinnedLine,
+    DecidedLine, Decision, Figures, Outcome as DecisionOutcome, PinError, Pinned, PinnedLine,
 };
 pub use drift::Drift;
 pub use events::Watching;

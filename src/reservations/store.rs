@@ -1,13 +1,14 @@
 //! All SQL of the reservations: decisions, history, the Postgres side of the rebuild, the incarnation.
 
 use tokio_postgres::Row;
+use tokio_postgres::types::Json;
 
 use crate::catalogue::Name;
 use crate::kernel::{Instant, ProductId, Quantity, ReservationId, Sku, UserId};
 use crate::platform::redis::Identity;
 use crate::platform::{Db, Fault};
 use crate::reservations::clock::ExpiryClock;
-use crate::reservations::confirm::{DecidedLine, Decision, Outcome, split};
+use crate::reservations::confirm::{DecidedLine, Decision, Figures, Outcome, split};
 use crate::reservations::hold_events::HoldEvent;
 use crate::reservations::holds::Happened;
 use crate::reservations::ledger::StockState;
@@ -16,7 +17,7 @@ use crate::reservations::sales::By;
 use crate::reservations::{Item, Reservation};
 
 const FIND_DECISION: &str = "-- reservation_decisions.find
-select reservation_id, outcome, reason, user_id, order_id, product_ids, quantities, tokens, created_at
+select reservation_id, outcome, reason, figures, user_id, order_id, product_ids, quantities, tokens, created_at
   from reservation_decisions where reservation_id = $1 and user_id = $2";
 
 const DECIDED: &str = "-- reservation_decisions.decided
@@ -24,7 +25,7 @@ select reservation_id, outcome from reservation_decisions
  where reservation_id = any ($1) and outcome <> 'PENDING'";
 
 const FENCE: &str = "-- reservation_decisions.fence
-select reservation_id, outcome, reason, user_id, order_id, product_ids, quantities, tokens, created_at
+select reservation_id, outcome, reason, figures, user_id, order_id, product_ids, quantities, tokens, created_at
   from fence($1, $2, $3, $4)";
 
 const PENDING_UNTIL: &str = "-- reservation_decisions.pending_until
@@ -242,6 +243,7 @@ pub fn decision(row: &Row) -> Result<Decision, Fault> {
         id: row.get("reservation_id"),
         outcome: outcome(row.get("outcome"))?,
         reason: row.get("reason"),
+        figures: row.get::<_, Option<Json<Figures>>>("figures").map(|figures| figures.0),
         user: row.get("user_id"),
         order_id: row.get("order_id"),
         created_at: row.get("created_at"),

@@ -25,7 +25,7 @@ select movement_id, product_id, movement_type, quantity, stock_after, note, supp
   from stock_in($1, $2, $3, $4, $5, $6, $7)";
 
 const TAKE_OUT: &str = "-- stock_movements.take_out
-select reservation_id, outcome, reason, user_id, order_id, product_ids, quantities, tokens, created_at
+select reservation_id, outcome, reason, figures, user_id, order_id, product_ids, quantities, tokens, created_at
   from stock_out($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
 
 const GIVE_BACK: &str = "-- stock_movements.give_back
