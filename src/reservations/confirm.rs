@@ -11,7 +11,9 @@ use crate::platform::{Fault, metrics as names};
 use crate::reservations::ledger::{Pin, PinnedRecord, Pinning, Settled, Verdict};
 use crate::reservations::query::Status;
 use crate::reservations::record::Lines;
-use crate::reservations::{EndError, Reservation, Reservations, ReserveError, Short, store};
+use crate::reservations::{
+    EndError, Reservation, Reservations, ReserveError, Short, decision_store,
+};
 
 /// A reservation whose lines no clock can end any more.
 #[derive(Clone, Debug)]
@@ -225,7 +227,7 @@ impl Reservations {
 
     /// What became of a reservation that could not be pinned.
     async fn why_not(&self, id: ReservationId, user: &UserId) -> Result<PinError, Fault> {
-        if let Some(decision) = store::find_decision(&self.shared.db, id, user).await?
+        if let Some(decision) = decision_store::find_decision(&self.shared.db, id, user).await?
             && matches!(decision.outcome, Outcome::Confirmed | Outcome::Pending)
         {
             let names = self.names(&decision).await?;
@@ -307,7 +309,7 @@ impl Reservations {
         reason: &str,
         actor: &str,
     ) -> Result<Vec<Decision>, Fault> {
-        store::fence(&self.shared.db, pins, reason, actor).await
+        decision_store::fence(&self.shared.db, pins, reason, actor).await
     }
 
     /// Makes a SKU right again whose epoch Postgres has left behind, or waits for whoever is at it.
