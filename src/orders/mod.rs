@@ -1,10 +1,14 @@
 //! Orders: what a confirmed reservation becomes. `checkout.rs` is the saga that gets it there.
 
 mod bill;
+mod change_http;
 mod checkout;
+mod checkout_http;
 mod commit;
 mod http;
 mod place;
+mod place_http;
+mod quote;
 mod store;
 mod till;
 

@@ -9,11 +9,15 @@ use crate::kernel::{Currency, Money, OrderId};
 use crate::orders::place::CartSale;
 use crate::orders::{Order, OrderItem, Viewer};
 use crate::platform::{Db, Fault};
-use crate::reservations::{Decision, Pinned, PinnedLine, decision};
+use crate::reservations::{Decision, Pinned, PinnedLine, decision, decision_columns};
 
-const CONFIRM: &str = "-- orders.confirm
-select reservation_id, outcome, reason, figures, user_id, order_id, product_ids, quantities, tokens, created_at
-  from confirm($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+const CONFIRM: &str = concat!(
+    "-- orders.confirm
+select ",
+    decision_columns!(),
+    "
+  from confirm($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"
+);
 
 const ORDER: &str = "-- orders.read
 select o.order_id, o.user_id, o.reservation_id, o.status, o.total_minor, o.currency, o.created_at, i.product_id, i.sku,
@@ -35,9 +39,13 @@ select o.order_id, o.user_id, o.reservation_id, o.status, o.total_minor, o.curre
 const ADDRESS: &str = "-- orders.address
 select email from orders where order_id = $1";
 
-const CONFIRM_ORDER: &str = "-- orders.confirm_order
-select reservation_id, outcome, reason, figures, user_id, order_id, product_ids, quantities, tokens, created_at
-  from confirm_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
+const CONFIRM_ORDER: &str = concat!(
+    "-- orders.confirm_order
+select ",
+    decision_columns!(),
+    "
+  from confirm_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
+);
 
 const FULFIL: &str = "-- orders.fulfil
 with fulfilled as (

@@ -7,17 +7,33 @@ use crate::kernel::{Instant, ProductId, ReservationId, UserId};
 use crate::platform::{Db, Fault};
 use crate::reservations::confirm::{DecidedLine, Decision, Figures, Outcome, split};
 
-const FIND_DECISION: &str = "-- reservation_decisions.find
-select reservation_id, outcome, reason, figures, user_id, order_id, product_ids, quantities, tokens, created_at
-  from reservation_decisions where reservation_id = $1 and user_id = $2";
+/// The columns that [`decision`] reads.
+macro_rules! decision_columns {
+    () => {
+        "reservation_id, outcome, reason, figures, user_id, order_id, product_ids, quantities, tokens, created_at"
+    };
+}
+pub(crate) use decision_columns;
+
+const FIND_DECISION: &str = concat!(
+    "-- reservation_decisions.find
+select ",
+    decision_columns!(),
+    "
+  from reservation_decisions where reservation_id = $1 and user_id = $2"
+);
 
 const DECIDED: &str = "-- reservation_decisions.decided
 select reservation_id, outcome from reservation_decisions
  where reservation_id = any ($1) and outcome <> 'PENDING'";
 
-const FENCE: &str = "-- reservation_decisions.fence
-select reservation_id, outcome, reason, figures, user_id, order_id, product_ids, quantities, tokens, created_at
-  from fence($1, $2, $3, $4)";
+const FENCE: &str = concat!(
+    "-- reservation_decisions.fence
+select ",
+    decision_columns!(),
+    "
+  from fence($1, $2, $3, $4)"
+);
 
 const PENDING_UNTIL: &str = "-- reservation_decisions.pending_until
 select reservation_id, pending_until from reservation_decisions

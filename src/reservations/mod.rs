@@ -78,6 +78,7 @@ pub use confirm::{
     DecidedLine, Decision, Figures, Outcome as DecisionOutcome, PinError, Pinned, PinnedLine,
 };
 pub use decision_store::decision;
+pub(crate) use decision_store::decision_columns;
 pub use drift::Drift;
 pub use events::Watching;
 pub use examine::{Discrepancy, ExaminedPage};

@@ -291,8 +291,8 @@ async fn money_after_the_end_is_late_and_one_row_decides(shop: &Shop) -> Checked
 }
 
 async fn refund_late(session: &Client, pay: &Pay) -> Result<u64, String> {
-    let sql =
-        holdfast::payments::STATEMENTS.iter().find(|sql| sql.contains("payments.refund_late"));
+    let statements = holdfast::payments::STATEMENTS.concat();
+    let sql = statements.iter().find(|sql| sql.contains("payments.refund_late"));
     session.execute(*sql.unwrap(), &[&pay.id, &1_000_f64]).await.map_err(told)
 }
 
