@@ -112,15 +112,17 @@ begin
     if pattern is not null then
         wanted := wanted || ' and p.searched like lower($3)';
         needed := needed || ', p.searched';
-        few := 0;
-        -- What is common among the samples of the statistics is found by walking; what is rare is fetched by its letters.
+        -- What is common among the samples of the statistics is worth a longer walk, and not worth counting. What is rare is
+        -- fetched by its letters, also from a category that seems quick to go through.
         if (select count(*) > 1
               from (select unnest(s.histogram_bounds::text::text[]) as sample from pg_stats s
                      where s.schemaname = current_schema() and s.tablename = 'products' and s.attname = 'searched') kept
              where sample like lower(pattern)) then
+            few := 0;
             walked := 1000 * most;
         else
-            walked := 0;
+            few := 200 * most;
+            walked := 400 * most;
             source := '(select * from products p where p.deleted_at is null and p.searched like lower($3) offset 0)';
         end if;
     end if;
@@ -143,17 +145,15 @@ begin
             into met, found using owner, category, pattern, after_key, after_id, most, few;
     end if;
     if met is null or met > few then
-        if walked > 0 then
-            execute (select format('select array_agg(product_id order by sorted %1$s, product_id %1$s) from'
-                                   || ' (select p.product_id, p.sorted from (select * from (%2$s) p order by sorted %1$s, product_id %1$s limit %3$s) p'
-                                   || '   where true%4$s order by p.sorted %1$s, p.product_id %1$s limit $6) page',
-                                   way, string_agg(format('(select p.product_id, %1$s as sorted%2$s from products p'
-                                       || ' where %3$s and %4$s order by %1$s %5$s, p.product_id %5$s limit %6$s)',
-                                       sorted, needed, within, scope, way, walked), ' union all '), walked, wanted || is_low)
-                       from unnest(scopes) scope)
-                into found using owner, category, pattern, after_key, after_id, most;
-        end if;
-        if walked <> most and coalesce(cardinality(found), 0) < most then
+        execute (select format('select array_agg(product_id order by sorted %1$s, product_id %1$s) from'
+                               || ' (select p.product_id, p.sorted from (select * from (%2$s) p order by sorted %1$s, product_id %1$s limit %3$s) p'
+                               || '   where true%4$s order by p.sorted %1$s, p.product_id %1$s limit $6) page',
+                               way, string_agg(format('(select p.product_id, %1$s as sorted%2$s from products p'
+                                   || ' where %3$s and %4$s order by %1$s %5$s, p.product_id %5$s limit %6$s)',
+                                   sorted, needed, within, scope, way, walked), ' union all '), walked, wanted || is_low)
+                   from unnest(scopes) scope)
+            into found using owner, category, pattern, after_key, after_id, most;
+        if walked > most and coalesce(cardinality(found), 0) < most then
             execute format('select array_agg(product_id order by sorted %1$s, product_id %1$s) from'
                            || ' (select * from (%2$s offset 0) p order by sorted %1$s, product_id %1$s limit $6) page',
                            way, exact)
