@@ -1,5 +1,6 @@
 //! Puts the service together, starts it and stops it. Here is the only place that builds handles, and the route table.
 
+mod ground;
 mod handles;
 mod routes;
 mod serve;
@@ -9,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use actix_web::dev::ServerHandle;
+use actix_web::dev::{Server, ServerHandle};
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Notify;
@@ -18,16 +19,16 @@ use crate::config::Loaded;
 use crate::kernel::Clock;
 use crate::payments::Payments;
 use crate::platform::http::probes::Readiness;
-use crate::platform::redis::Redis;
 use crate::platform::vitals::Vitals;
-use crate::platform::{Db, Tasks, metrics, postgres};
+use crate::platform::{Db, Tasks, metrics};
 use crate::reservations::{self, Reservations};
 use crate::settings::LiveSettings;
 
-use handles::{Handles, Pools};
+use ground::Ground;
+use handles::Handles;
 use serve::{serve_api, serve_management};
 
-pub use handles::reconcile;
+pub use ground::reconcile;
 
 /// A running service.
 pub struct App {
@@ -55,48 +56,34 @@ struct Ended {
 impl App {
     /// Checks the stores, starts the background work, and serves. Ready when `/readyz` says so.
     pub async fn start(loaded: Loaded, clock: Clock) -> anyhow::Result<Self> {
-        let settings = Arc::new(loaded.settings.clone());
         let recorder = metrics::install()?;
-        let db = Db::new(&settings.database, &clock).context("the setting database.url")?;
-        let pools = Pools::new(&settings, &db)?;
-        postgres::check(&db).await.context("postgres is not as it must be")?;
-        let redis = Redis::new(&settings.redis).context("the setting redis.url")?;
-        reservations::check_redis(&redis).await.context("redis is not as it must be")?;
-
-        let tasks = Tasks::new();
+        let ground = Ground::new(&loaded.settings, clock).await?;
+        reservations::check_redis(&ground.redis).await.context("redis is not as it must be")?;
         let readiness = Readiness::default();
         readiness.set("postgres", true, "answering");
         readiness.set("migrations", true, "all applied");
-        let handles = Handles::new(loaded, &clock, &pools, &redis, &tasks, &readiness)?;
+        let handles = Handles::new(loaded, &ground, &readiness)?;
         let live_settings = handles.live_settings.clone();
         live_settings.begin().await.context("the live settings cannot be read")?;
         let reservations = handles.reservations.clone();
         let payments = handles.payments.clone();
         let notifications = handles.notifications.clone();
         let health = handles.health.clone();
-        let ended = Arc::new(Ended::default());
+        let Ground { settings, pools, redis, tasks, .. } = ground;
         let (api, address) = serve_api(&settings, handles, redis.clone())?;
         let (management, management_address) =
             serve_management(&settings, &readiness, recorder.clone())?;
         let servers = vec![api.handle(), management.handle()];
-        for server in [api, management] {
-            let ended = ended.clone();
-            drop(tasks.spawn(async move {
-                if let Err(error) = server.await {
-                    tracing::error!(%error, "an HTTP server failed");
-                }
-                ended.flag.store(true, Ordering::Relaxed);
-                ended.notify.notify_waiters();
-            }));
-        }
+        let ended = run(&tasks, [api, management]);
         reservations.start(&readiness);
         payments.start();
         notifications.start();
         live_settings.start();
         health.start(address.to_string());
+        let db = pools.requests.clone();
         let pools = pools.all();
         let vitals = Vitals::new(pools.clone(), redis);
-        drop(tasks.spawn(upkeep(tasks.clone(), recorder, vitals, db.clone(), readiness.clone())));
+        drop(tasks.spawn(upkeep(tasks.clone(), recorder, vitals, db, readiness.clone())));
         tracing::info!(%address, %management_address, "serving");
         Ok(Self {
             address,
@@ -153,6 +140,22 @@ impl App {
         tracing::info!("stopped");
         Ok(())
     }
+}
+
+/// Lets the servers run, and notes if one of them ends.
+fn run(tasks: &Tasks, servers: [Server; 2]) -> Arc<Ended> {
+    let ended = Arc::new(Ended::default());
+    for server in servers {
+        let ended = ended.clone();
+        drop(tasks.spawn(async move {
+            if let Err(error) = server.await {
+                tracing::error!(%error, "an HTTP server failed");
+            }
+            ended.flag.store(true, Ordering::Relaxed);
+            ended.notify.notify_waiters();
+        }));
+    }
+    ended
 }
 
 /// Keeps histograms small, asks Postgres how it is, and measures the process.
