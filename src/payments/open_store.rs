@@ -50,23 +50,9 @@ pub(super) type Opened = (Decision, Option<PaymentId>);
 
 /// Opens the payment of a bill. No row: an epoch moved since its lines were pinned.
 pub(super) async fn open(db: &Db, bill: &Bill, opening: &Opening) -> Result<Vec<Opened>, Fault> {
-    let ids: Vec<_> = bill.pinned.iter().map(|pin| pin.id).collect();
-    let held_at: Vec<_> = bill.pinned.iter().map(|pin| pin.held_at).collect();
-    let expires_at: Vec<_> = bill.pinned.iter().map(|pin| pin.expires_at).collect();
-    let position = |id| ids.iter().position(|known| *known == id).map_or(0, |at| at as i32 + 1);
-    let lines: Vec<_> = bill.lines().collect();
-    let positions: Vec<i32> = lines.iter().map(|(pin, ..)| position(pin.id)).collect();
-    let products: Vec<i64> = lines.iter().map(|(_, line, _)| line.name.id.get()).collect();
-    let quantities: Vec<i64> = lines.iter().map(|(_, line, _)| line.quantity.get()).collect();
-    let tokens: Vec<&str> = lines.iter().map(|(_, line, _)| line.token.as_str()).collect();
-    let epochs: Vec<i64> = lines.iter().map(|(_, line, _)| line.epoch).collect();
-    let caps: Vec<i64> = lines.iter().map(|(_, line, _)| line.cap).collect();
-    let skus: Vec<&str> = lines.iter().map(|(_, line, _)| line.name.sku.as_str()).collect();
-    let names: Vec<&str> = lines.iter().map(|(_, _, offer)| offer.title.as_str()).collect();
-    let price = |offer: &crate::catalogue::Offer| offer.price.map(|price| price.minor);
-    let prices: Vec<Option<i64>> = lines.iter().map(|(_, _, offer)| price(offer)).collect();
-    let in_cart = |product| bill.cart.iter().find(|(of, _)| *of == product).map(|(_, item)| *item);
-    let cart: Vec<Option<i64>> = lines.iter().map(|(_, line, _)| in_cart(line.name.id)).collect();
+    let columns = bill.columns()?;
+    let in_cart = |product| bill.cart.iter().find(|(of, _)| of == product).map(|(_, item)| *item);
+    let cart: Vec<Option<i64>> = columns.products.iter().map(in_cart).collect();
     let currency = bill.total.currency.to_string();
     let window_ms = opening.window.as_millis() as i64;
     let rows = db
@@ -80,18 +66,18 @@ pub(super) async fn open(db: &Db, bill: &Bill, opening: &Opening) -> Result<Vec<
                 &currency,
                 &bill.total.minor,
                 &bill.named,
-                &ids,
-                &held_at,
-                &expires_at,
-                &positions,
-                &products,
-                &quantities,
-                &tokens,
-                &epochs,
-                &caps,
-                &skus,
-                &names,
-                &prices,
+                &columns.ids,
+                &columns.held_at,
+                &columns.expires_at,
+                &columns.positions,
+                &columns.products,
+                &columns.quantities,
+                &columns.tokens,
+                &columns.epochs,
+                &columns.caps,
+                &columns.skus,
+                &columns.names,
+                &columns.prices,
                 &cart,
                 &opening.id,
                 &opening.provider.as_str(),
