@@ -4,6 +4,7 @@ create table reservation_decisions (
     reservation_id uuid primary key,
     outcome        text not null,
     reason         text,
+    figures        jsonb,
     user_id        text not null,
     order_id       uuid,
     payment_id     uuid,

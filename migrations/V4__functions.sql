@@ -5,6 +5,30 @@
 -- seemed cheap: so every function here and in later files says that looks go by an index. (What is turned off costs much
 -- by the planner's count, which is why there must be no JIT.)
 
+-- Why these lines of one buyer cannot be had: what `reason` and `figures` of an ABORTED row are to be, or nothing. Their
+-- stock is locked. A line is short as [sku, requested, available]; the cap says `limit`, `held` and `bought`.
+create function why_not(
+    p_user text, l_product bigint[], l_quantity bigint[], l_cap bigint[], out refused text, out figures jsonb
+) language plpgsql volatile
+    set jit = off set enable_seqscan = off as $$
+begin
+    select 'insufficient_stock', jsonb_build_object('lines', jsonb_agg(
+               jsonb_build_array(p.sku, line.quantity, s.stocked - s.sold - s.pending) order by product_id))
+      into refused, figures
+      from unnest(l_product, l_quantity) as line(product_id, quantity)
+      join sku_stock s using (product_id) join products p using (product_id)
+     where s.sold + s.pending + line.quantity > s.stocked having count(*) > 0;
+    if refused is null then
+        select 'buyer_limit', jsonb_build_object('limit', line.cap, 'held', coalesce(u.pending, 0),
+                                                 'bought', coalesce(u.bought - u.returned, 0))
+          into refused, figures
+          from unnest(l_product, l_quantity, l_cap) as line(product_id, quantity, cap)
+          left join user_sku u on u.product_id = line.product_id and u.user_id = p_user
+         where coalesce(u.bought - u.returned + u.pending, 0) + line.quantity > nullif(line.cap, 0)
+         order by line.product_id limit 1;
+    end if;
+end $$;
+
 -- Decides reservations whose lines are pinned. Each reservation meets one of four fates:
 --   decided before       -> that decision
 --   a line's epoch moved -> no row: stale, the caller pins again
@@ -61,8 +85,10 @@ begin
              where line.position = single;
         end loop;
     elsif refused is not null then
-        insert into reservation_decisions (reservation_id, outcome, reason, user_id, held_at, expires_at, actor)
-        values (r_reservation[1], 'ABORTED', refused, r_user[1], r_held_at[1], r_expires_at[1], r_actor[1])
+        insert into reservation_decisions (reservation_id, outcome, reason, figures, user_id, held_at, expires_at, actor)
+        select r_reservation[1], 'ABORTED', why.refused, why.figures, r_user[1], r_held_at[1], r_expires_at[1],
+               r_actor[1]
+          from why_not(r_user[1], l_product, l_quantity, l_cap) why
         on conflict do nothing;
     else
         with line as (

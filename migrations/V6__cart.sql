@@ -91,6 +91,7 @@ create function confirm_order(
     set jit = off set enable_seqscan = off as $$
 declare
     refused text;
+    figures jsonb;
     written integer;
 begin
     perform from sku_stock s where s.product_id = any (l_product) order by s.product_id for update;
@@ -103,21 +104,16 @@ begin
         return;
     end if;
     perform from cart_items c where c.cart_item_id = any (l_cart) order by c.cart_item_id for update;
-    select case
-        when exists (select from unnest(l_product, l_quantity) as line(product_id, quantity)
-                       join sku_stock s using (product_id)
-                      where s.sold + s.pending + line.quantity > s.stocked) then 'insufficient_stock'
-        when exists (select from unnest(l_product, l_quantity, l_cap) as line(product_id, quantity, cap)
-                       left join user_sku u on u.product_id = line.product_id and u.user_id = p_user
-                      where coalesce(u.bought - u.returned + u.pending, 0) + line.quantity > nullif(line.cap, 0))
-            then 'buyer_limit'
-        when exists (select from unnest(l_cart, l_product, l_quantity) as line(cart_item_id, product_id, quantity)
-                       left join cart_items c on c.cart_item_id = line.cart_item_id and c.user_id = p_user
-                      where coalesce(c.quantity, 0) < line.quantity) then 'cart_changed'
-        end into refused;
+    select why.* into refused, figures from why_not(p_user, l_product, l_quantity, l_cap) why;
+    if refused is null and exists (
+            select from unnest(l_cart, l_quantity) as line(cart_item_id, quantity)
+              left join cart_items c on c.cart_item_id = line.cart_item_id and c.user_id = p_user
+             where coalesce(c.quantity, 0) < line.quantity) then
+        refused := 'cart_changed';
+    end if;
     if refused is not null then
-        insert into reservation_decisions (reservation_id, outcome, reason, user_id, held_at, expires_at, actor)
-        select r.id, 'ABORTED', refused, p_user, r.held_at, r.expires_at, p_actor
+        insert into reservation_decisions (reservation_id, outcome, reason, figures, user_id, held_at, expires_at, actor)
+        select r.id, 'ABORTED', refused, figures, p_user, r.held_at, r.expires_at, p_actor
           from unnest(r_reservation, r_held_at, r_expires_at) as r(id, held_at, expires_at) order by r.id
         on conflict do nothing;
         return query select * from reservation_decisions d where d.reservation_id = any (r_reservation);

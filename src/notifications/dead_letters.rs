@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use crate::kernel::Instant;
-use crate::notifications::{Notifications, store};
+use crate::notifications::{Notifications, dead_letters_store};
 use crate::platform::Fault;
 
 /// A delivery that was given up. Its body and the buyer's address are nobody's business here.
@@ -36,12 +36,12 @@ impl Notifications {
         before: Option<i64>,
         limit: i64,
     ) -> Result<Vec<DeadLetter>, Fault> {
-        store::dead(&self.shared.db, before, limit).await
+        dead_letters_store::dead(&self.shared.db, before, limit).await
     }
 
     /// Sends one again, with all its attempts before it; answers it as it was. None: there is no such one.
     pub async fn retry(&self, id: i64) -> Result<Option<DeadLetter>, Fault> {
-        let letter = store::retry(&self.shared.db, id).await?;
+        let letter = dead_letters_store::retry(&self.shared.db, id).await?;
         self.shared.db.outbox().notify_one();
         Ok(letter)
     }

@@ -11,7 +11,7 @@ use crate::kernel::{Instant, ids};
 use crate::notifications::signature::Secret;
 use crate::notifications::vault::Vault;
 use crate::notifications::webhook::UrlError;
-use crate::notifications::{Notifications, store};
+use crate::notifications::{Notifications, endpoints_store};
 use crate::platform::Fault;
 use crate::reservations::Wanted;
 
@@ -113,7 +113,7 @@ impl Notifications {
         let (id, secret) = (ids::random(), Secret::random());
         let sealed = self.shared.vault.seal(id, &secret)?;
         let most = i64::from(self.shared.webhooks.most_endpoints);
-        let stored = store::register(&self.shared.db, id, new, &sealed, most).await?;
+        let stored = endpoints_store::register(&self.shared.db, id, new, &sealed, most).await?;
         let stored = stored.ok_or(RegisterError::TooMany)?;
         self.reload();
         let opened = self.shared.vault.open(stored.id, &stored.secret);
@@ -128,17 +128,17 @@ impl Notifications {
         after: Option<Uuid>,
         limit: i64,
     ) -> Result<Vec<Stored>, Fault> {
-        store::page(&self.shared.db, owner, after, limit).await
+        endpoints_store::page(&self.shared.db, owner, after, limit).await
     }
 
     /// The endpoint of this id.
     pub async fn endpoint(&self, owner: Option<&str>, id: Uuid) -> Result<Option<Stored>, Fault> {
-        store::get(&self.shared.db, owner, id).await
+        endpoints_store::get(&self.shared.db, owner, id).await
     }
 
     /// Deletes it with all that waits for it. False: there is none.
     pub async fn unregister(&self, owner: Option<&str>, id: Uuid) -> Result<bool, Fault> {
-        let gone = store::delete(&self.shared.db, owner, id).await?;
+        let gone = endpoints_store::delete(&self.shared.db, owner, id).await?;
         self.reload();
         Ok(gone)
     }
@@ -152,7 +152,7 @@ impl Notifications {
     ) -> Result<Option<(Stored, SecretString)>, Fault> {
         let secret = Secret::random();
         let sealed = self.shared.vault.seal(id, &secret)?;
-        let rotated = store::rotate(&self.shared.db, owner, id, &sealed, keep).await?;
+        let rotated = endpoints_store::rotate(&self.shared.db, owner, id, &sealed, keep).await?;
         self.reload();
         Ok(rotated.map(|stored| (stored, secret.shown())))
     }
@@ -161,12 +161,13 @@ impl Notifications {
     pub(super) async fn load_endpoints(&self) -> Result<(), Fault> {
         let shared = &self.shared;
         let mut ready = Vec::new();
-        for stored in store::all(&shared.background_db).await? {
+        for stored in endpoints_store::all(&shared.background_db).await? {
             match open(&shared.vault, &stored) {
                 Some(opened) => {
                     if let Some((secret, previous)) = opened.resealed(&shared.vault, &stored)? {
                         let (db, known) = (&shared.background_db, &stored.secret);
-                        store::reseal(db, stored.id, known, &secret, previous.as_deref()).await?;
+                        endpoints_store::reseal(db, stored.id, known, &secret, previous.as_deref())
+                            .await?;
                     }
                     ready.push(Arc::new(opened.endpoint));
                 }

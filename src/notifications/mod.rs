@@ -6,8 +6,10 @@
 mod address;
 mod dead_letters;
 mod dead_letters_http;
+mod dead_letters_store;
 mod deliver;
 mod endpoints;
+mod endpoints_store;
 mod events;
 mod http;
 mod mail;

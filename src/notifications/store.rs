@@ -1,4 +1,4 @@
-//! All SQL of the notifications: the outbox, deliveries, endpoints, and what was told of stock.
+//! The SQL of the outbox, of deliveries, and of what was told of stock.
 
 use std::time::Duration;
 
@@ -6,11 +6,9 @@ use serde_json::{Map, Value};
 use tokio_postgres::Row as Record;
 use uuid::Uuid;
 
-use crate::kernel::Instant;
-use crate::notifications::dead_letters::DeadLetter;
 use crate::notifications::deliver::{Claimed, Failure};
-use crate::notifications::endpoints::{Registration, Stored};
 use crate::notifications::events::Row;
+use crate::notifications::{dead_letters_store, endpoints_store};
 use crate::platform::{Db, Fault};
 use crate::reservations::{News, Stock};
 
@@ -71,12 +69,6 @@ select (select count(*) from outbox) + (select count(*) from deliveries where de
            (select created_at from outbox order by outbox_id limit 1),
            (select created_at from deliveries where dead_at is null order by delivery_id limit 1))), 0)::float8 as oldest_s";
 
-const DEAD: &str = "-- deliveries.dead
-select d.delivery_id, d.endpoint_id, w.url, d.event_id, d.topic, d.attempts, d.last_error, d.created_at, d.dead_at
-  from deliveries d left join webhook_endpoints w using (endpoint_id)
- where d.dead_at is not null and ($1::bigint is null or d.delivery_id < $1)
- order by d.delivery_id desc limit $2";
-
 const RESEND: &str = "-- outbox.resend
 with sent as (
     insert into outbox (topic, reservation_id, payload) values ($1, $2, $3) returning topic, payload
@@ -84,60 +76,7 @@ with sent as (
 select note_audit($4, 'order.resend', payload ->> 'order_id', jsonb_build_object('topic', topic, 'channel', payload -> 'channel'))
   from sent";
 
-const RETRY: &str = "-- deliveries.retry
-with letter as (
-    select * from deliveries where delivery_id = $1 and dead_at is not null for update
-), again as (
-    update deliveries d set dead_at = null, attempts = 0, due_at = now(), claim = null
-      from letter where d.delivery_id = letter.delivery_id
-)
-select d.delivery_id, d.endpoint_id, w.url, d.event_id, d.topic, d.attempts, d.last_error, d.created_at, d.dead_at
-  from letter d left join webhook_endpoints w using (endpoint_id)";
-
-// The update touches nothing: it makes the row of an earlier run of the same request come back.
-const REGISTER: &str = "-- webhook_endpoints.register
-insert into webhook_endpoints as w (endpoint_id, owner_id, url, description, events, secret, request_key)
-select $1, $2, $3, $4, $5, $6, $7
- where (select count(*) from webhook_endpoints) < $8
-    or exists (select from webhook_endpoints known where known.request_key = $7)
-on conflict (request_key) do update set request_key = excluded.request_key
-returning endpoint_id, owner_id, url, description, events, secret, previous_secret, previous_until, created_at";
-
-const ALL: &str = "-- webhook_endpoints.all
-select endpoint_id, owner_id, url, description, events, secret, previous_secret, previous_until, created_at
-  from webhook_endpoints order by endpoint_id";
-
-const PAGE: &str = "-- webhook_endpoints.page
-select endpoint_id, owner_id, url, description, events, secret, previous_secret, previous_until, created_at
-  from webhook_endpoints
- where ($1::text is null or owner_id = $1) and ($2::uuid is null or endpoint_id > $2)
- order by endpoint_id limit $3";
-
-const GET: &str = "-- webhook_endpoints.get
-select endpoint_id, owner_id, url, description, events, secret, previous_secret, previous_until, created_at
-  from webhook_endpoints where endpoint_id = $2 and ($1::text is null or owner_id = $1)";
-
-// What waits for it goes with it.
-const DELETE: &str = "-- webhook_endpoints.delete
-with gone as (
-    delete from webhook_endpoints where endpoint_id = $2 and ($1::text is null or owner_id = $1) returning endpoint_id
-), waiting as (
-    delete from deliveries d using gone where d.endpoint_id = gone.endpoint_id
-)
-select endpoint_id from gone";
-
-const ROTATE: &str = "-- webhook_endpoints.rotate
-update webhook_endpoints
-   set previous_secret = secret, previous_until = now() + $4::bigint * interval '1 s', secret = $3
- where endpoint_id = $2 and ($1::text is null or owner_id = $1)
-returning endpoint_id, owner_id, url, description, events, secret, previous_secret, previous_until, created_at";
-
-const RESEAL: &str = "-- webhook_endpoints.reseal
-update webhook_endpoints set secret = $3, previous_secret = coalesce($4, previous_secret)
- where endpoint_id = $1 and secret = $2";
-
-/// Statements, for the test that prepares each on a fresh schema.
-pub const STATEMENTS: &[&str] = &[
+const OWN: &[&str] = &[
     NEXT,
     BRING,
     NOTE_STOCK,
@@ -150,17 +89,12 @@ pub const STATEMENTS: &[&str] = &[
     SWEEP,
     FORGET_BROUGHT,
     BACKLOG,
-    DEAD,
     RESEND,
-    RETRY,
-    REGISTER,
-    ALL,
-    PAGE,
-    GET,
-    DELETE,
-    ROTATE,
-    RESEAL,
 ];
+
+/// All statements of the notifications.
+pub const STATEMENTS: &[&[&str]] =
+    &[OWN, dead_letters_store::STATEMENTS, endpoints_store::STATEMENTS];
 
 /// Events of Postgres that nobody has spread yet, the oldest first.
 pub(super) async fn written(db: &Db, limit: i64) -> Result<Vec<Row>, Fault> {
@@ -311,108 +245,4 @@ pub(super) async fn backlog(db: &Db) -> Result<Backlog, Fault> {
         dead: row.get("dead"),
         oldest_s: row.get::<_, f64>("oldest_s").max(0.0),
     })
-}
-
-/// At most `limit` dead letters and one more, the newest first, those before this one.
-pub(super) async fn dead(
-    db: &Db,
-    before: Option<i64>,
-    limit: i64,
-) -> Result<Vec<DeadLetter>, Fault> {
-    Ok(db.read(DEAD, &[&before, &(limit + 1)]).await?.iter().map(letter).collect())
-}
-
-/// Makes a dead letter due again; none if there is no such one.
-pub(super) async fn retry(db: &Db, id: i64) -> Result<Option<DeadLetter>, Fault> {
-    Ok(db.write(RETRY, &[&id]).await?.first().map(letter))
-}
-
-fn letter(row: &Record) -> DeadLetter {
-    let endpoint: Uuid = row.get("endpoint_id");
-    DeadLetter {
-        id: row.get("delivery_id"),
-        endpoint: (endpoint != MAIL).then_some(endpoint),
-        url: row.get("url"),
-        event: row.get("event_id"),
-        topic: row.get("topic"),
-        attempts: row.get("attempts"),
-        last_error: row.get("last_error"),
-        created_at: row.get("created_at"),
-        died_at: row.get("dead_at"),
-    }
-}
-
-/// Makes an endpoint; none if there are as many as there may be.
-pub(super) async fn register(
-    db: &Db,
-    id: Uuid,
-    new: &Registration,
-    sealed: &[u8],
-    most: i64,
-) -> Result<Option<Stored>, Fault> {
-    let Registration { owner, url, description, events, request_key } = new;
-    let url = url.as_str();
-    let rows = db
-        .write(REGISTER, &[&id, owner, &url, description, events, &sealed, request_key, &most])
-        .await?;
-    Ok(rows.first().map(stored))
-}
-
-fn stored(row: &Record) -> Stored {
-    Stored {
-        id: row.get("endpoint_id"),
-        owner: row.get("owner_id"),
-        url: row.get("url"),
-        description: row.get("description"),
-        events: row.get("events"),
-        secret: row.get("secret"),
-        previous_secret: row.get("previous_secret"),
-        previous_until: row.get::<_, Option<Instant>>("previous_until"),
-        created_at: row.get("created_at"),
-    }
-}
-
-pub(super) async fn all(db: &Db) -> Result<Vec<Stored>, Fault> {
-    Ok(db.read(ALL, &[]).await?.iter().map(stored).collect())
-}
-
-/// At most `limit` endpoints and one more, those after this one.
-pub(super) async fn page(
-    db: &Db,
-    owner: Option<&str>,
-    after: Option<Uuid>,
-    limit: i64,
-) -> Result<Vec<Stored>, Fault> {
-    Ok(db.read(PAGE, &[&owner, &after, &(limit + 1)]).await?.iter().map(stored).collect())
-}
-
-pub(super) async fn get(db: &Db, owner: Option<&str>, id: Uuid) -> Result<Option<Stored>, Fault> {
-    Ok(db.read(GET, &[&owner, &id]).await?.first().map(stored))
-}
-
-pub(super) async fn delete(db: &Db, owner: Option<&str>, id: Uuid) -> Result<bool, Fault> {
-    Ok(!db.write(DELETE, &[&owner, &id]).await?.is_empty())
-}
-
-pub(super) async fn rotate(
-    db: &Db,
-    owner: Option<&str>,
-    id: Uuid,
-    sealed: &[u8],
-    keep: Duration,
-) -> Result<Option<Stored>, Fault> {
-    let keep_s = keep.as_secs() as i64;
-    let rows = db.write(ROTATE, &[&owner, &id, &sealed, &keep_s]).await?;
-    Ok(rows.first().map(stored))
-}
-
-/// Keeps the same secrets under another seal, unless somebody rotated them meanwhile.
-pub(super) async fn reseal(
-    db: &Db,
-    id: Uuid,
-    known: &[u8],
-    secret: &[u8],
-    previous: Option<&[u8]>,
-) -> Result<(), Fault> {
-    db.write(RESEAL, &[&id, &known, &secret, &previous]).await.map(drop)
 }

@@ -159,47 +159,10 @@ fn complete(paths: &mut Map<String, Value>) {
 fn complete_operation(path: &str, method: &str, operation: &mut Value) {
     let probe = ["/healthz", "/readyz"].contains(&path);
     let signs_in = path.starts_with("/api/auth/") || path.starts_with("/admin/session");
-    let takes_token = operation.get("security").is_some();
-    let has_body = operation.get("requestBody").is_some();
-    let has_query = operation["parameters"]
-        .as_array()
-        .is_some_and(|all| all.iter().any(|one| one["in"] == "query"));
-    let mut codes: Vec<String> = vec!["internal_error".into()];
-    if let Some(own) = operation.as_object_mut().and_then(|operation| operation.remove("x-codes")) {
-        codes.extend(
-            own.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned),
-        );
-    }
-    let mut add = |more: &[&str]| codes.extend(more.iter().map(|code| (*code).to_owned()));
-    if !probe {
-        add(&["misdirected_request", "rate_limited", "overloaded", "store_unavailable"]);
-    }
-    if takes_token {
-        add(&["unauthenticated"]);
-    }
-    if has_query {
-        add(&["invalid_field"]);
-    }
-    if has_body {
-        add(&[
-            "malformed_json",
-            "request_timeout",
-            "body_too_large",
-            "unsupported_media_type",
-            "invalid_field",
-        ]);
-    }
-    if method == "post" && !signs_in {
-        add(&["request_in_progress", "idempotency_key_reused", "invalid_field"]);
-        let key = json!({
-            "name": "Idempotency-Key", "in": "header", "required": false,
-            "description": "The first success under it is kept for 24 h and replayed byte for byte.",
-            "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$" }
-        });
-        match operation["parameters"].as_array_mut() {
-            Some(parameters) => parameters.push(key),
-            None => operation["parameters"] = json!([key]),
-        }
+    let takes_key = method == "post" && !signs_in;
+    let codes = codes_of(operation, probe, takes_key);
+    if takes_key {
+        take_key(operation);
     }
     let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
     for (_, member, others) in LINKS.iter().filter(|(from, ..)| *from == id) {
@@ -217,6 +180,49 @@ fn complete_operation(path: &str, method: &str, operation: &mut Value) {
         for (status, response) in responses {
             headers(response, status, probe);
         }
+    }
+}
+
+/// All codes that an operation may refuse with: its own, and those of the layers before it.
+fn codes_of(operation: &mut Value, probe: bool, takes_key: bool) -> Vec<String> {
+    let has_query = operation["parameters"]
+        .as_array()
+        .is_some_and(|all| all.iter().any(|one| one["in"] == "query"));
+    let layers: [(bool, &[&str]); 6] = [
+        (true, &["internal_error"]),
+        (!probe, &["misdirected_request", "rate_limited", "overloaded", "store_unavailable"]),
+        (operation.get("security").is_some(), &["unauthenticated"]),
+        (has_query, &["invalid_field"]),
+        (
+            operation.get("requestBody").is_some(),
+            &[
+                "malformed_json",
+                "request_timeout",
+                "body_too_large",
+                "unsupported_media_type",
+                "invalid_field",
+            ],
+        ),
+        (takes_key, &["request_in_progress", "idempotency_key_reused", "invalid_field"]),
+    ];
+    let passed = layers.into_iter().filter(|(passes, _)| *passes);
+    let mut codes: Vec<String> =
+        passed.flat_map(|(_, codes)| codes).map(|code| (*code).to_owned()).collect();
+    let own = operation.as_object_mut().and_then(|operation| operation.remove("x-codes"));
+    let own = own.as_ref().and_then(Value::as_array).into_iter().flatten();
+    codes.extend(own.filter_map(Value::as_str).map(str::to_owned));
+    codes
+}
+
+fn take_key(operation: &mut Value) {
+    let key = json!({
+        "name": "Idempotency-Key", "in": "header", "required": false,
+        "description": "The first success under it is kept for 24 h and replayed byte for byte.",
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]([ -~]*[!-~])?$" }
+    });
+    match operation["parameters"].as_array_mut() {
+        Some(parameters) => parameters.push(key),
+        None => operation["parameters"] = json!([key]),
     }
 }
 

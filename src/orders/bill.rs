@@ -6,11 +6,12 @@ use std::sync::Arc;
 use crate::catalogue::{Name, Offer};
 use crate::kernel::{Money, OrderId, ProductId, ReservationId, UserId};
 use crate::orders::checkout::{Ready, aborted};
+use crate::orders::columns::Columns;
 use crate::orders::place::{Attempt, CartSale};
 use crate::orders::store::{self, Sale};
 use crate::orders::{Checkout, CheckoutError, Order, Orders, Place, PlaceError, Placed, Viewer};
 use crate::platform::Fault;
-use crate::reservations::{Decision, Pinned, PinnedLine};
+use crate::reservations::{Decision, Pinned};
 
 /// Pinned reservations and what they cost.
 #[derive(Clone, Debug)]
@@ -47,14 +48,9 @@ pub enum Billed {
 }
 
 impl Bill {
-    /// The lines with what is known of their products.
-    pub fn lines(&self) -> impl Iterator<Item = (&Pinned, &PinnedLine, &Arc<Offer>)> {
-        let lines =
-            self.pinned.iter().flat_map(|pin| pin.lines.iter().map(move |line| (pin, line)));
-        lines.filter_map(|(pin, line)| {
-            let offer = self.offers.iter().find(|offer| offer.name.id == line.name.id)?;
-            Some((pin, line, offer))
-        })
+    /// Its reservations and lines as columns.
+    pub fn columns(&self) -> Result<Columns<'_>, Fault> {
+        Columns::of(self.pinned.iter().map(|pin| (pin, self.offers.as_slice())))
     }
 
     /// The products.

@@ -13,16 +13,17 @@ use std::time::{Duration, Instant as Started};
 
 use tracing::Instrument;
 
-use crate::catalogue::{Name, Offer};
-use crate::kernel::money::{Amount, sum};
+use crate::catalogue::Name;
+use crate::kernel::money::Amount;
 use crate::kernel::{Money, OrderId, ProductId, Quantity, ReservationId, Sku, UserId};
+use crate::orders::quote::Quote;
 use crate::orders::store::Sale;
-use crate::orders::{Order, OrderItem, Orders, Viewer, line_total, store};
+use crate::orders::{Order, OrderItem, Orders, Viewer, store};
 use crate::platform::fault_point;
 use crate::platform::tasks::jittered;
 use crate::platform::{Fault, Outcome};
 use crate::reservations::{
-    Decision, DecisionOutcome, EndError, PinError, Pinned, Reservation, Status,
+    Decision, DecisionOutcome, EndError, PinError, Pinned, Reservation, ReserveError, Status,
 };
 
 /// How often a confirm starts over: its SKU was rebuilt, or its hold changed, in between.
@@ -107,12 +108,9 @@ pub enum CheckoutError {
     /// The payment provider takes no such amount.
     #[error("this provider cannot take it: {0}")]
     NotPayable(String),
-    /// Redis lost data, and what was held is sold.
-    #[error("there is not enough stock")]
-    InsufficientStock,
-    /// Redis lost data, and the buyer has bought all they may.
-    #[error("the buyer would have more than one buyer may")]
-    BuyerLimit,
+    /// Redis lost data: what was held is sold, or the buyer has bought all they may.
+    #[error(transparent)]
+    Refused(ReserveError),
     /// Something else.
     #[error(transparent)]
     Fault(#[from] Fault),
@@ -128,12 +126,6 @@ impl From<PinError> for CheckoutError {
             }
         }
     }
-}
-
-/// What a reservation costs, line by line.
-struct Quote {
-    offers: Vec<Arc<Offer>>,
-    total: Money,
 }
 
 /// How one attempt ended without an answer.
@@ -320,77 +312,11 @@ impl Orders {
         let order = order.ok_or_else(|| Fault::internal("reading the order of a decision"))?;
         Ok(Placed { order, created: false })
     }
-
-    /// Prices the reservation. A total that differs is looked at once more with prices as they are right now.
-    async fn quote(
-        &self,
-        checkout: &Checkout,
-        reservation: &Reservation,
-    ) -> Result<Quote, CheckoutError> {
-        match self.quote_with(checkout, reservation, false).await {
-            Err(CheckoutError::TotalMismatch { .. } | CheckoutError::PriceMissing { .. }) => {
-                self.quote_with(checkout, reservation, true).await
-            }
-            quote => quote,
-        }
-    }
-
-    async fn quote_with(
-        &self,
-        checkout: &Checkout,
-        reservation: &Reservation,
-        fresh: bool,
-    ) -> Result<Quote, CheckoutError> {
-        let mut offers = Vec::with_capacity(reservation.items.len());
-        for item in &reservation.items {
-            let catalogue = self.reservations.catalogue();
-            let offer = if fresh {
-                catalogue.fresh_offer(item.product_id).await?
-            } else {
-                catalogue.offer(item.product_id).await?
-            };
-            offers.push(offer.ok_or_else(|| Fault::internal("pricing a product that is held"))?);
-        }
-        let quantities = reservation.items.iter().map(|item| item.quantity);
-        let total = total(&offers, quantities, checkout)?;
-        Ok(Quote { offers, total })
-    }
 }
 
 /// What an ABORTED decision means for whoever wanted to buy.
 pub(super) fn aborted(decision: &Decision) -> CheckoutError {
-    match decision.reason.as_deref() {
-        Some("insufficient_stock") => CheckoutError::InsufficientStock,
-        Some("buyer_limit") => CheckoutError::BuyerLimit,
-        _ => EndError::Expired.into(),
-    }
-}
-
-fn total(
-    offers: &[Arc<Offer>],
-    quantities: impl Iterator<Item = Quantity>,
-    checkout: &Checkout,
-) -> Result<Money, CheckoutError> {
-    let currency = offers[0].currency;
-    if offers.iter().any(|offer| offer.currency != currency) {
-        return Err(CheckoutError::MixedCurrency);
-    }
-    let given = checkout.total.as_ref().map(|total| total.in_currency(currency)).transpose();
-    let given = given.map_err(CheckoutError::BadTotal)?;
-    if let Some(offer) = offers.iter().find(|offer| offer.price.is_none()) {
-        let missing = CheckoutError::PriceMissing { sku: offer.name.sku.clone() };
-        return if checkout.may_set_total { given.ok_or(missing) } else { Err(missing) };
-    }
-    let lines =
-        offers.iter().zip(quantities).map(|(offer, quantity)| line_total(offer.price, quantity));
-    let lines: Option<Vec<Money>> = lines.collect();
-    let too_large = || CheckoutError::BadTotal("the total is larger than any amount may be");
-    let expected =
-        lines.and_then(|lines| sum(lines.into_iter(), currency)).ok_or_else(too_large)?;
-    match given {
-        Some(given) if given != expected => Err(CheckoutError::TotalMismatch { expected }),
-        _ => Ok(expected),
-    }
+    decision.refusal().map_or(EndError::Expired.into(), CheckoutError::Refused)
 }
 
 fn sale(pinned: Pinned, quote: Quote, checkout: &Checkout) -> Sale {

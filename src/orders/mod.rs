@@ -1,10 +1,15 @@
 //! Orders: what a confirmed reservation becomes. `checkout.rs` is the saga that gets it there.
 
 mod bill;
+mod change_http;
 mod checkout;
+mod checkout_http;
+mod columns;
 mod commit;
 mod http;
 mod place;
+mod place_http;
+mod quote;
 mod store;
 mod till;
 
@@ -19,6 +24,7 @@ use crate::stock::{Movements, Units};
 
 pub use bill::{Bill, Billed};
 pub use checkout::{Checkout, CheckoutError, Placed, Which};
+pub use columns::Columns;
 pub use http::{Operations, routes};
 pub use place::{Place, PlaceError};
 pub use store::STATEMENTS;

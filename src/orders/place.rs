@@ -315,9 +315,10 @@ impl Orders {
         if decisions.iter().any(|decision| decision.order_id.is_some()) {
             return Err(PlaceError::CartChanged);
         }
+        if let Some(refused) = decisions.iter().find_map(Decision::refusal) {
+            return Err(refused.into());
+        }
         match decisions.iter().find_map(|decision| decision.reason.as_deref()) {
-            Some("insufficient_stock") => Err(CheckoutError::InsufficientStock.into()),
-            Some("buyer_limit") => Err(CheckoutError::BuyerLimit.into()),
             Some("cart_changed") => Err(PlaceError::CartChanged),
             _ => Ok(Attempt::Again),
         }

@@ -6,14 +6,19 @@ use tokio_postgres::Row;
 
 use crate::catalogue::Offer;
 use crate::kernel::{Currency, Money, OrderId};
+use crate::orders::columns::Columns;
 use crate::orders::place::CartSale;
 use crate::orders::{Order, OrderItem, Viewer};
 use crate::platform::{Db, Fault};
-use crate::reservations::{Decision, Pinned, PinnedLine, decision};
+use crate::reservations::{Decision, Pinned, decision, decision_columns};
 
-const CONFIRM: &str = "-- orders.confirm
-select reservation_id, outcome, reason, user_id, order_id, product_ids, quantities, tokens, created_at
-  from confirm($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)";
+const CONFIRM: &str = concat!(
+    "-- orders.confirm
+select ",
+    decision_columns!(),
+    "
+  from confirm($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)"
+);
 
 const ORDER: &str = "-- orders.read
 select o.order_id, o.user_id, o.reservation_id, o.status, o.total_minor, o.currency, o.created_at, i.product_id, i.sku,
@@ -35,9 +40,13 @@ select o.order_id, o.user_id, o.reservation_id, o.status, o.total_minor, o.curre
 const ADDRESS: &str = "-- orders.address
 select email from orders where order_id = $1";
 
-const CONFIRM_ORDER: &str = "-- orders.confirm_order
-select reservation_id, outcome, reason, user_id, order_id, product_ids, quantities, tokens, created_at
-  from confirm_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)";
+const CONFIRM_ORDER: &str = concat!(
+    "-- orders.confirm_order
+select ",
+    decision_columns!(),
+    "
+  from confirm_order($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)"
+);
 
 const FULFIL: &str = "-- orders.fulfil
 with fulfilled as (
@@ -106,82 +115,39 @@ pub(super) struct Sale {
 
 /// Decides these sales in one transaction. Reservations that are missing in the answer met a newer epoch.
 pub(super) async fn confirm(db: &Db, sales: &[Sale]) -> Result<Vec<Decision>, Fault> {
-    let ids: Vec<_> = sales.iter().map(|sale| sale.pinned.id).collect();
+    let columns = Columns::of(sales.iter().map(|sale| (&sale.pinned, sale.offers.as_slice())))?;
     let orders: Vec<_> = sales.iter().map(|sale| sale.order_id).collect();
     let users: Vec<_> = sales.iter().map(|sale| sale.pinned.user.as_str()).collect();
     let actors: Vec<_> = sales.iter().map(|sale| sale.actor.as_str()).collect();
     let emails: Vec<_> = sales.iter().map(|sale| sale.email.as_deref()).collect();
     let currencies: Vec<_> = sales.iter().map(|sale| sale.total.currency.to_string()).collect();
     let totals: Vec<_> = sales.iter().map(|sale| sale.total.minor).collect();
-    let held_at: Vec<_> = sales.iter().map(|sale| sale.pinned.held_at).collect();
-    let expires_at: Vec<_> = sales.iter().map(|sale| sale.pinned.expires_at).collect();
-    let lines = Lines::of(sales)?;
     let rows = db
         .write(
             CONFIRM,
             &[
-                &ids,
+                &columns.ids,
                 &orders,
                 &users,
                 &actors,
                 &emails,
                 &currencies,
                 &totals,
-                &held_at,
-                &expires_at,
-                &lines.positions,
-                &lines.products,
-                &lines.quantities,
-                &lines.tokens,
-                &lines.epochs,
-                &lines.caps,
-                &lines.skus,
-                &lines.names,
-                &lines.prices,
+                &columns.held_at,
+                &columns.expires_at,
+                &columns.positions,
+                &columns.products,
+                &columns.quantities,
+                &columns.tokens,
+                &columns.epochs,
+                &columns.caps,
+                &columns.skus,
+                &columns.names,
+                &columns.prices,
             ],
         )
         .await?;
     rows.iter().map(decision).collect()
-}
-
-/// The lines of all sales as columns.
-#[derive(Default)]
-struct Lines<'a> {
-    positions: Vec<i32>,
-    products: Vec<i64>,
-    quantities: Vec<i64>,
-    tokens: Vec<&'a str>,
-    epochs: Vec<i64>,
-    caps: Vec<i64>,
-    skus: Vec<&'a str>,
-    names: Vec<&'a str>,
-    prices: Vec<Option<i64>>,
-}
-
-impl<'a> Lines<'a> {
-    fn of(sales: &'a [Sale]) -> Result<Self, Fault> {
-        let mut lines = Self::default();
-        for (position, sale) in (1..).zip(sales) {
-            for line in &sale.pinned.lines {
-                let offer = sale.offers.iter().find(|offer| offer.name.id == line.name.id);
-                let offer = offer.ok_or_else(|| Fault::internal("pricing a pinned line"))?;
-                lines.push(position, line, offer);
-            }
-        }
-        Ok(lines)
-    }
-
-    fn push(&mut self, position: i32, line: &'a PinnedLine, offer: &'a Offer) {
-        self.positions.push(position);
-        self.products.push(line.name.id.get());
-        self.quantities.push(line.quantity.get());
-        self.tokens.push(&line.token);
-        self.epochs.push(line.epoch);
-        self.caps.push(line.cap);
-        self.skus.push(line.name.sku.as_str());
-        self.names.push(&offer.title);
-        self.prices.push(offer.price.map(|price| price.minor));
-    }
 }
 
 pub(super) async fn order(db: &Db, id: OrderId, viewer: &Viewer) -> Result<Option<Order>, Fault> {
@@ -257,19 +223,11 @@ pub(super) async fn fulfil(db: &Db, id: OrderId, actor: &str) -> Result<(), Faul
 
 /// Decides all reservations of an order in one transaction. None in the answer: an epoch moved.
 pub(super) async fn confirm_order(db: &Db, sale: &CartSale) -> Result<Vec<Decision>, Fault> {
-    let ids: Vec<_> = sale.pinned.iter().map(|pin| pin.id).collect();
-    let held_at: Vec<_> = sale.pinned.iter().map(|pin| pin.held_at).collect();
-    let expires_at: Vec<_> = sale.pinned.iter().map(|pin| pin.expires_at).collect();
-    let mut lines = Lines::default();
-    let mut cart: Vec<i64> = Vec::new();
-    for (position, pin) in (1..).zip(&sale.pinned) {
-        for line in &pin.lines {
-            let found = sale.lines.iter().find(|(_, offer)| offer.name.id == line.name.id);
-            let (item, offer) = found.ok_or_else(|| Fault::internal("pricing a pinned line"))?;
-            lines.push(position, line, offer);
-            cart.push(item.id);
-        }
-    }
+    let offers: Vec<_> = sale.lines.iter().map(|(_, offer)| offer.clone()).collect();
+    let columns = Columns::of(sale.pinned.iter().map(|pin| (pin, offers.as_slice())))?;
+    let item = |product| sale.lines.iter().find(|(line, _)| line.product_id == product);
+    let cart: Vec<_> =
+        columns.products.iter().map(|product| item(*product).map(|(line, _)| line.id)).collect();
     let (user, email) = (sale.user.as_str(), sale.email.as_deref());
     let currency = sale.total.currency.to_string();
     let rows = db
@@ -283,18 +241,18 @@ pub(super) async fn confirm_order(db: &Db, sale: &CartSale) -> Result<Vec<Decisi
                 &currency,
                 &sale.total.minor,
                 &sale.named,
-                &ids,
-                &held_at,
-                &expires_at,
-                &lines.positions,
-                &lines.products,
-                &lines.quantities,
-                &lines.tokens,
-                &lines.epochs,
-                &lines.caps,
-                &lines.skus,
-                &lines.names,
-                &lines.prices,
+                &columns.ids,
+                &columns.held_at,
+                &columns.expires_at,
+                &columns.positions,
+                &columns.products,
+                &columns.quantities,
+                &columns.tokens,
+                &columns.epochs,
+                &columns.caps,
+                &columns.skus,
+                &columns.names,
+                &columns.prices,
                 &cart,
             ],
         )

@@ -38,7 +38,7 @@ update provider_events e
 returning e.provider, e.event_id, e.payload, e.payment_id";
 
 /// Statements, for the test that prepares each on a fresh schema.
-pub const STATEMENTS: &[&str] = &[RECORD, EXCHANGES, NEWS, NEWS_DONE, TAKE_NEWS];
+pub(super) const STATEMENTS: &[&str] = &[RECORD, EXCHANGES, NEWS, NEWS_DONE, TAKE_NEWS];
 
 /// Where exchanges came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

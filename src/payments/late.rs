@@ -2,6 +2,7 @@
 //! row, that of the payment's own late reservation, decides which, whoever handles it and however often.
 
 use crate::payments::Payments;
+use crate::payments::refund_store;
 use crate::payments::store::{self, Row, Status};
 use crate::platform::{Fault, Outcome, fault_point, metrics as names};
 use crate::reservations::{Decision, DecisionOutcome, PinnedLine};
@@ -16,7 +17,7 @@ impl Payments {
             let decision = match self.pin_late(row).await? {
                 Some(lines) => {
                     fault_point::reach("after_late_pin");
-                    store::sell_late(&self.db, row.id, &lines, "payments").await?
+                    refund_store::sell_late(&self.db, row.id, &lines, "payments").await?
                 }
                 None => Some(self.fence_late(row).await?),
             };
@@ -35,7 +36,7 @@ impl Payments {
 
     /// All lines of the order under the payment's late id, or none: somebody has them, or the order has other money.
     async fn pin_late(&self, row: &Row) -> Result<Option<Vec<PinnedLine>>, Fault> {
-        if store::order_status(&self.db, row.order).await?.as_deref() != Some("cancelled") {
+        if refund_store::order_status(&self.db, row.order).await?.as_deref() != Some("cancelled") {
             return Ok(None);
         }
         let mut pinned = Vec::new();
@@ -72,7 +73,7 @@ impl Payments {
             };
         }
         tracing::info!(payment.id = %row.id, order.id = %row.order, reason = decision.reason, "late money goes back");
-        if !store::refund_late(&self.db, row.id, self.doubt()).await? {
+        if !refund_store::refund_late(&self.db, row.id, self.doubt()).await? {
             // Somebody else is at it.
             return Ok(());
         }

@@ -10,9 +10,11 @@ mod http;
 mod journal_store;
 mod late;
 mod open;
+mod open_store;
 mod paid;
 mod redact;
 mod refund;
+mod refund_store;
 mod review;
 mod review_http;
 mod review_store;
@@ -35,11 +37,8 @@ pub use gateway::{Gateway, ProviderName};
 use handle::Paid;
 pub use handle::{Parts, Payments};
 pub use http::{Operations, routes};
-pub use journal_store::STATEMENTS as JOURNAL_STATEMENTS;
-pub use review_store::STATEMENTS as REVIEW_STATEMENTS;
 pub use store::STATEMENTS;
 pub use stripe::{Event, News, Stripe, WebhookError};
-pub use vitals_store::STATEMENTS as VITALS_STATEMENTS;
 
 /// The providers that are on.
 #[derive(Clone)]

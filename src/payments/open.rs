@@ -18,7 +18,8 @@ use crate::payments::gateway::{
     Attempt, Cause, Gateway, GatewayError, ProviderName, Session, Standing,
 };
 use crate::payments::journal_store::{self, Source};
-use crate::payments::store::{self, Ended, Ending, Opened, Opening, Row, Status};
+use crate::payments::open_store::{self, Opened, Opening};
+use crate::payments::store::{self, Ended, Ending, Row, Status};
 use crate::payments::{Paid, Payments};
 use crate::platform::tasks::jittered;
 use crate::platform::{Fault, Outcome, fault_point};
@@ -110,7 +111,7 @@ impl Payments {
     async fn open_once(&self, bill: &Bill, opening: &Opening) -> Result<Vec<Opened>, Fault> {
         let begun = Started::now();
         loop {
-            match store::open(&self.db, bill, opening).await {
+            match open_store::open(&self.db, bill, opening).await {
                 Err(fault)
                     if begun.elapsed() < self.deadline && fault.outcome() == Outcome::Unknown =>
                 {
@@ -235,7 +236,7 @@ impl Payments {
 
     async fn replace(&self, old: Row, ask: &Ask) -> Result<Paid, PayError> {
         let opening = self.opening(ask, old.late)?;
-        if !store::replace(&self.db, old.id, "replaced", &opening, "payments").await? {
+        if !open_store::replace(&self.db, old.id, "replaced", &opening, "payments").await? {
             return Err(EndError::PaymentInProgress.into());
         }
         let row = self.make_page(self.row(opening.id).await?).await?;
@@ -280,7 +281,7 @@ impl Payments {
         attempt: Attempt,
         session: Session,
     ) -> Result<Row, PayError> {
-        if store::attach(&self.db, row.id, &session).await? {
+        if open_store::attach(&self.db, row.id, &session).await? {
             fault_point::reach("after_attach");
             return self.row(row.id).await.map_err(Into::into);
         }

@@ -5,6 +5,7 @@ use crate::kernel::OrderId;
 use crate::orders::PayError;
 use crate::payments::Payments;
 use crate::payments::gateway::{Gateway, GatewayError, RefundStatus, Refunded};
+use crate::payments::refund_store;
 use crate::payments::store::{self, Row, Status};
 use crate::platform::{Fault, Outcome, fault_point, metrics as names};
 use crate::reservations::EndError;
@@ -34,7 +35,7 @@ impl Payments {
         }
         let restock = units == Units::Restocked;
         let look = self.doubt();
-        let id = match store::refund_begin(&self.db, order, restock, &actor, look).await? {
+        let id = match refund_store::refund_begin(&self.db, order, restock, &actor, look).await? {
             Some((id, true)) => id,
             // Whoever began it is at it; should they have died, another replica comes.
             Some((_, false)) => return Err(EndError::PaymentInProgress.into()),
@@ -60,7 +61,7 @@ impl Payments {
         fault_point::reach("after_refund");
         match answer {
             Ok(refund) if is_good(&refund) => {
-                store::refund_finish(&self.db, row.id, &refund.id).await?;
+                refund_store::refund_finish(&self.db, row.id, &refund.id).await?;
                 metrics::counter!(names::PAYMENTS, "provider" => row.provider.as_str(), "end" => "refunded")
                     .increment(1);
                 fault_point::reach("after_refund_noted");
@@ -98,7 +99,7 @@ impl Payments {
     async fn refund_failed(&self, row: &Row, code: &str) -> Result<Back, Fault> {
         tracing::error!(payment.id = %row.id, order.id = %row.order, code, "money was not given back; a person must look");
         metrics::counter!(names::PAYMENT_REVIEWS, "why" => "refund").increment(1);
-        store::refund_refused(&self.db, row.id, code).await?;
+        refund_store::refund_refused(&self.db, row.id, code).await?;
         Ok(Back::Refused(code.to_lowercase()))
     }
 

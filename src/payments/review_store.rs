@@ -21,7 +21,7 @@ const RESOLVE: &str = "-- payments.resolve
 select resolve_review($1, $2, $3, $4, $5, $6) as fate";
 
 /// Statements, for the test that prepares each on a fresh schema.
-pub const STATEMENTS: &[&str] = &[PAGE, RESOLVE];
+pub(super) const STATEMENTS: &[&str] = &[PAGE, RESOLVE];
 
 /// Which payments are listed. What is none is not asked for.
 #[derive(Clone, Debug, Default)]

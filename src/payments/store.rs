@@ -1,16 +1,17 @@
-//! The SQL of payments; that of what was said about them stands in `journal_store.rs`. What changes a payment together with stock is a function of the migration; here it is called.
+//! The SQL of payments that are open, paid or ended. That of their beginning, of money that goes back and of what was said
+//! about them stands in the other files of this ending. What changes a payment together with stock is a function of the
+//! migration; here it is called.
 
 use std::time::Duration;
 
-use serde_json::Value;
 use tokio_postgres::Row as PgRow;
 
 use crate::kernel::{OrderId, PaymentId, ProductId, ReservationId};
-use crate::orders::Bill;
-use crate::payments::gateway::{ProviderName, Receipt, Session};
+use crate::payments::gateway::{ProviderName, Receipt};
 pub(super) use crate::payments::row_store::{Line, Row, Status};
+use crate::payments::{journal_store, open_store, refund_store, review_store, vitals_store};
 use crate::platform::{Db, Fault};
-use crate::reservations::{Decision, PinnedLine, decision};
+use crate::reservations::{Decision, decision, decision_columns};
 
 macro_rules! payment_columns {
     () => {
@@ -23,25 +24,6 @@ macro_rules! payment_columns {
     };
 }
 pub(super) use payment_columns;
-
-macro_rules! decision_columns {
-    () => {
-        "d.reservation_id, d.outcome, d.reason, d.user_id, d.order_id, d.product_ids, d.quantities, d.tokens,
-       d.created_at"
-    };
-}
-
-const OPEN: &str = concat!(
-    "-- payments.open
-select ",
-    decision_columns!(),
-    ", d.payment_id
-  from open_payment($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
-      $22, $23, $24, $25, $26, $27, $28) d"
-);
-
-const REPLACE: &str = "-- payments.replace
-select replace_payment($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11) as replaced";
 
 const FIND: &str = concat!(
     "-- payments.find
@@ -90,13 +72,6 @@ select ",
     " from reservation_decisions d where d.reservation_id = $1"
 );
 
-const ATTACH: &str = "-- payments.attach
-update payments
-   set status = 'pending', provider_payment_id = $2, url = $3, provider_expires_at = $4, callback_signature = $5,
-       updated_at = now()
- where payment_id = $1 and status = 'initiated'
-returning payment_id";
-
 const PAY: &str = "-- payments.pay
 select pay_order($1, $2, $3, $4, $5, $6, $7) as fate";
 
@@ -115,34 +90,6 @@ update payments set status = 'review', failure_code = $2, next_check_at = null, 
  where payment_id = $1 and status in ('initiated', 'pending', 'failed', 'cancelled', 'expired')
 returning payment_id";
 
-const SELL_LATE: &str = concat!(
-    "-- payments.sell_late
-select ",
-    decision_columns!(),
-    " from sell_late($1, $2, $3, $4, $5, $6) d"
-);
-
-// Only a row that says no to the sale lets the money go back.
-const REFUND_LATE: &str = "-- payments.refund_late
-update payments p
-   set status = 'refunding', checks = 0, next_check_at = now() + $2 * interval '1 millisecond', updated_at = now()
- where p.payment_id = $1 and p.status = 'late' and exists (
-       select from reservation_decisions d
-        where d.reservation_id = p.late_reservation_id and d.outcome = 'ABORTED')
-returning p.payment_id";
-
-const ORDER_STATUS: &str = "-- payments.order_status
-select status from orders where order_id = $1";
-
-const REFUND_BEGIN: &str = "-- payments.refund_begin
-select payment_id, begun from refund_begin($1, $2, $3, $4)";
-
-const REFUND_FINISH: &str = "-- payments.refund_finish
-select refund_finish($1, $2) as finished";
-
-const REFUND_REFUSED: &str = "-- payments.refund_refused
-select refund_refused($1, $2)";
-
 // Whoever takes a row keeps it for a while; should it die, another replica comes.
 const TAKE_DUE: &str = "-- payments.take_due
 update payments p
@@ -158,10 +105,7 @@ const CHECKED: &str = "-- payments.checked
 update payments set next_check_at = null, checks = 0
  where payment_id = $1 and status = $2 and (watch_until is null or watch_until <= now() or status in ('paid', 'refunded'))";
 
-/// Statements, for the test that prepares each on a fresh schema.
-pub const STATEMENTS: &[&str] = &[
-    OPEN,
-    REPLACE,
+const OWN: &[&str] = &[
     FIND,
     FIND_BY_PROVIDER,
     FIND_BY_INTENT,
@@ -169,125 +113,23 @@ pub const STATEMENTS: &[&str] = &[
     LINES,
     DECISIONS,
     DECISION,
-    ATTACH,
     PAY,
     END,
     CLAIM_EXECUTE,
     REVIEW,
-    SELL_LATE,
-    REFUND_LATE,
-    ORDER_STATUS,
-    REFUND_BEGIN,
-    REFUND_FINISH,
-    REFUND_REFUSED,
     TAKE_DUE,
     CHECKED,
 ];
 
-/// A payment that is about to be opened.
-#[derive(Clone, Debug)]
-pub(super) struct Opening {
-    pub(super) id: PaymentId,
-    pub(super) provider: ProviderName,
-    pub(super) idempotency_key: String,
-    pub(super) parameters: Value,
-    pub(super) success_url: String,
-    pub(super) cancel_url: String,
-    pub(super) late: ReservationId,
-    pub(super) window: Duration,
-}
-
-/// A decision, and the payment that it is of.
-pub(super) type Opened = (Decision, Option<PaymentId>);
-
-/// Opens the payment of a bill. No row: an epoch moved since its lines were pinned.
-pub(super) async fn open(db: &Db, bill: &Bill, opening: &Opening) -> Result<Vec<Opened>, Fault> {
-    let ids: Vec<_> = bill.pinned.iter().map(|pin| pin.id).collect();
-    let held_at: Vec<_> = bill.pinned.iter().map(|pin| pin.held_at).collect();
-    let expires_at: Vec<_> = bill.pinned.iter().map(|pin| pin.expires_at).collect();
-    let position = |id| ids.iter().position(|known| *known == id).map_or(0, |at| at as i32 + 1);
-    let lines: Vec<_> = bill.lines().collect();
-    let positions: Vec<i32> = lines.iter().map(|(pin, ..)| position(pin.id)).collect();
-    let products: Vec<i64> = lines.iter().map(|(_, line, _)| line.name.id.get()).collect();
-    let quantities: Vec<i64> = lines.iter().map(|(_, line, _)| line.quantity.get()).collect();
-    let tokens: Vec<&str> = lines.iter().map(|(_, line, _)| line.token.as_str()).collect();
-    let epochs: Vec<i64> = lines.iter().map(|(_, line, _)| line.epoch).collect();
-    let caps: Vec<i64> = lines.iter().map(|(_, line, _)| line.cap).collect();
-    let skus: Vec<&str> = lines.iter().map(|(_, line, _)| line.name.sku.as_str()).collect();
-    let names: Vec<&str> = lines.iter().map(|(_, _, offer)| offer.title.as_str()).collect();
-    let price = |offer: &crate::catalogue::Offer| offer.price.map(|price| price.minor);
-    let prices: Vec<Option<i64>> = lines.iter().map(|(_, _, offer)| price(offer)).collect();
-    let in_cart = |product| bill.cart.iter().find(|(of, _)| *of == product).map(|(_, item)| *item);
-    let cart: Vec<Option<i64>> = lines.iter().map(|(_, line, _)| in_cart(line.name.id)).collect();
-    let currency = bill.total.currency.to_string();
-    let window_ms = opening.window.as_millis() as i64;
-    let rows = db
-        .write(
-            OPEN,
-            &[
-                &bill.order_id,
-                &bill.user,
-                &bill.actor,
-                &bill.email,
-                &currency,
-                &bill.total.minor,
-                &bill.named,
-                &ids,
-                &held_at,
-                &expires_at,
-                &positions,
-                &products,
-                &quantities,
-                &tokens,
-                &epochs,
-                &caps,
-                &skus,
-                &names,
-                &prices,
-                &cart,
-                &opening.id,
-                &opening.provider.as_str(),
-                &opening.idempotency_key,
-                &opening.parameters,
-                &opening.success_url,
-                &opening.cancel_url,
-                &opening.late,
-                &window_ms,
-            ],
-        )
-        .await?;
-    rows.iter().map(|row| Ok((decision(row)?, row.get("payment_id")))).collect()
-}
-
-/// Puts another attempt in the place of one that has its final no. False: that one is not open any more.
-pub(super) async fn replace(
-    db: &Db,
-    old: PaymentId,
-    reason: &str,
-    opening: &Opening,
-    actor: &str,
-) -> Result<bool, Fault> {
-    let window_ms = opening.window.as_millis() as i64;
-    let rows = db
-        .write(
-            REPLACE,
-            &[
-                &old,
-                &reason,
-                &opening.id,
-                &opening.provider.as_str(),
-                &opening.idempotency_key,
-                &opening.parameters,
-                &opening.success_url,
-                &opening.cancel_url,
-                &opening.late,
-                &window_ms,
-                &actor,
-            ],
-        )
-        .await?;
-    Ok(rows[0].get("replaced"))
-}
+/// All statements of the payments.
+pub const STATEMENTS: &[&[&str]] = &[
+    OWN,
+    journal_store::STATEMENTS,
+    open_store::STATEMENTS,
+    refund_store::STATEMENTS,
+    review_store::STATEMENTS,
+    vitals_store::STATEMENTS,
+];
 
 pub(super) async fn find(db: &Db, id: PaymentId) -> Result<Option<Row>, Fault> {
     db.read(FIND, &[&id]).await?.first().map(Row::read).transpose()
@@ -337,14 +179,6 @@ pub(super) async fn decisions(db: &Db, payment: PaymentId) -> Result<Vec<Decisio
 
 pub(super) async fn decision_of(db: &Db, id: ReservationId) -> Result<Option<Decision>, Fault> {
     db.read(DECISION, &[&id]).await?.first().map(decision).transpose()
-}
-
-/// Notes where the buyer pays. False: another creation was faster, or the payment is not open any more.
-pub(super) async fn attach(db: &Db, id: PaymentId, session: &Session) -> Result<bool, Fault> {
-    let Session { provider_payment_id, url, expires_at, callback_signature } = session;
-    let attached =
-        db.write(ATTACH, &[&id, provider_payment_id, url, expires_at, callback_signature]).await?;
-    Ok(!attached.is_empty())
 }
 
 /// What became of money that the provider has.
@@ -420,52 +254,6 @@ pub(super) async fn claim_execute(db: &Db, id: PaymentId, look: Duration) -> Res
 /// Holds a payment for a person to look at. False: it is not one that money could still come for.
 pub(super) async fn review(db: &Db, id: PaymentId, why: &str) -> Result<bool, Fault> {
     Ok(!db.write(REVIEW, &[&id, &why]).await?.is_empty())
-}
-
-/// Decides about units that were pinned for late money. None: an epoch moved since.
-pub(super) async fn sell_late(
-    db: &Db,
-    id: PaymentId,
-    lines: &[PinnedLine],
-    actor: &str,
-) -> Result<Option<Decision>, Fault> {
-    let products: Vec<ProductId> = lines.iter().map(|line| line.name.id).collect();
-    let tokens: Vec<&str> = lines.iter().map(|line| line.token.as_str()).collect();
-    let epochs: Vec<i64> = lines.iter().map(|line| line.epoch).collect();
-    let caps: Vec<i64> = lines.iter().map(|line| line.cap).collect();
-    let rows = db.write(SELL_LATE, &[&id, &products, &tokens, &epochs, &caps, &actor]).await?;
-    rows.first().map(decision).transpose()
-}
-
-/// Lets late money go back. False: no row says that it was not sold, or somebody else has begun.
-pub(super) async fn refund_late(db: &Db, id: PaymentId, look: Duration) -> Result<bool, Fault> {
-    let look_ms = look.as_millis() as f64;
-    Ok(!db.write(REFUND_LATE, &[&id, &look_ms]).await?.is_empty())
-}
-
-pub(super) async fn order_status(db: &Db, order: OrderId) -> Result<Option<String>, Fault> {
-    Ok(db.read(ORDER_STATUS, &[&order]).await?.first().map(|row| row.get("status")))
-}
-
-/// Begins the refund of an order; answers the payment that is being refunded now, and whether this call began it.
-pub(super) async fn refund_begin(
-    db: &Db,
-    order: OrderId,
-    restock: bool,
-    actor: &str,
-    look: Duration,
-) -> Result<Option<(PaymentId, bool)>, Fault> {
-    let look_ms = look.as_millis() as i64;
-    let rows = db.write(REFUND_BEGIN, &[&order, &restock, &actor, &look_ms]).await?;
-    Ok(rows.first().map(|row| (row.get("payment_id"), row.get("begun"))))
-}
-
-pub(super) async fn refund_finish(db: &Db, id: PaymentId, refund: &str) -> Result<bool, Fault> {
-    Ok(db.write(REFUND_FINISH, &[&id, &refund]).await?[0].get("finished"))
-}
-
-pub(super) async fn refund_refused(db: &Db, id: PaymentId, why: &str) -> Result<(), Fault> {
-    db.write(REFUND_REFUSED, &[&id, &why]).await.map(drop)
 }
 
 /// How long whoever takes something that is due may keep it: `first`, then twice as long each time, up to `most`.

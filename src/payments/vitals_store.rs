@@ -16,7 +16,7 @@ select provider, status, count(*) as payments,
   from payments where next_check_at is not null group by provider, status";
 
 /// The statements of this file.
-pub const STATEMENTS: &[&str] = &[OPEN];
+pub(super) const STATEMENTS: &[&str] = &[OPEN];
 
 struct Open {
     provider: String,

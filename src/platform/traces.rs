@@ -79,6 +79,33 @@ pub(super) fn layer<S>(
 where
     S: tracing::Subscriber + for<'a> LookupSpan<'a>,
 {
+    let provider = provider(settings)?;
+    let layer = tracing_opentelemetry::layer()
+        .with_tracer(provider.tracer("holdfast"))
+        .with_location(false)
+        .with_threads(false)
+        .with_tracked_inactivity(false)
+        .with_level(false)
+        .with_target(false);
+    let sampling =
+        Sampling { ratio: settings.sampling_ratio, follow_parent: settings.follow_parent };
+    // Only the first start of a process counts, as with the log.
+    drop(SAMPLING.set(sampling));
+    let ours = |metadata: &Metadata<'_>| metadata.is_span() && metadata.target() == TARGET;
+    let filter =
+        dynamic_filter_fn(move |metadata, context| {
+            // What is not part of a traced request (background work, requests that are not traced) makes no trace of its own.
+            ours(metadata) && (metadata.name() == REQUEST || context.lookup_current().is_some())
+        })
+        .with_callsite_filter(move |metadata| {
+            if ours(metadata) { Interest::sometimes() } else { Interest::never() }
+        })
+        .with_max_level_hint(LevelFilter::DEBUG);
+    Ok((layer.with_filter(filter), Traces { provider: Some(provider) }))
+}
+
+/// What gathers spans and sends them to the collector.
+fn provider(settings: &TelemetrySettings) -> anyhow::Result<SdkTracerProvider> {
     let client = reqwest::Client::builder()
         .connect_timeout(settings.timeout)
         .timeout(settings.timeout)
@@ -103,34 +130,12 @@ where
         .with_service_name("holdfast")
         .with_attribute(opentelemetry::KeyValue::new("service.version", env!("CARGO_PKG_VERSION")))
         .build();
-    let provider = SdkTracerProvider::builder()
+    Ok(SdkTracerProvider::builder()
         // What is not sampled never becomes a span.
         .with_sampler(Sampler::AlwaysOn)
         .with_span_processor(processor)
         .with_resource(resource)
-        .build();
-    let layer = tracing_opentelemetry::layer()
-        .with_tracer(provider.tracer("holdfast"))
-        .with_location(false)
-        .with_threads(false)
-        .with_tracked_inactivity(false)
-        .with_level(false)
-        .with_target(false);
-    let sampling =
-        Sampling { ratio: settings.sampling_ratio, follow_parent: settings.follow_parent };
-    // Only the first start of a process counts, as with the log.
-    drop(SAMPLING.set(sampling));
-    let ours = |metadata: &Metadata<'_>| metadata.is_span() && metadata.target() == TARGET;
-    let filter =
-        dynamic_filter_fn(move |metadata, context| {
-            // What is not part of a traced request (background work, requests that are not traced) makes no trace of its own.
-            ours(metadata) && (metadata.name() == REQUEST || context.lookup_current().is_some())
-        })
-        .with_callsite_filter(move |metadata| {
-            if ours(metadata) { Interest::sometimes() } else { Interest::never() }
-        })
-        .with_max_level_hint(LevelFilter::DEBUG);
-    Ok((layer.with_filter(filter), Traces { provider: Some(provider) }))
+        .build())
 }
 
 /// The endpoint is that of a collector, or of its traces.

@@ -5,9 +5,9 @@ use crate::kernel::{Instant, ReservationId};
 use crate::platform::Fault;
 use crate::platform::fault::Kind;
 use crate::reservations::Reservations;
+use crate::reservations::history_store::{self, Ended};
 use crate::reservations::query::{Status, ended_status, undone};
 use crate::reservations::record::{Record, State};
-use crate::reservations::store::{self, Ended};
 use crate::reservations::watch::Watched;
 
 /// Tombstones per batch.
@@ -50,7 +50,7 @@ impl Reservations {
                 rows.push(row);
             }
             if !rows.is_empty() {
-                store::archive(&self.shared.background_db, &rows).await?;
+                history_store::archive(&self.shared.background_db, &rows).await?;
             }
             if rows.iter().any(|row| row.news.is_some()) {
                 self.shared.background_db.outbox().notify_one();

@@ -13,8 +13,8 @@ use crate::kernel::{ProductId, ReservationId};
 use crate::platform::{Fault, metrics as names};
 use crate::reservations::finding::Finding;
 use crate::reservations::ledger::{Audit, Trouble, Weighed};
-use crate::reservations::store::Shelf;
-use crate::reservations::{Reservations, Wanted, store};
+use crate::reservations::stock_store::Shelf;
+use crate::reservations::{Reservations, Wanted, decision_store, stock_store};
 
 /// SKUs per step of the pass.
 const STEP: usize = 500;
@@ -79,7 +79,7 @@ impl Reservations {
             let shelves: HashMap<ProductId, Shelf> = if missing.is_empty() {
                 HashMap::new()
             } else {
-                store::stock(&self.shared.db, &missing).await?.into_iter().collect()
+                stock_store::stock(&self.shared.db, &missing).await?.into_iter().collect()
             };
             let mut audits = Vec::new();
             for (name, found) in names.iter().zip(found) {
@@ -175,7 +175,7 @@ impl Reservations {
     async fn known_after(&self, mut after: i64) -> Result<Vec<Arc<Name>>, Fault> {
         let mut known = Vec::new();
         loop {
-            let names = store::known(&self.shared.background_db, after, STEP as i64).await?;
+            let names = stock_store::known(&self.shared.background_db, after, STEP as i64).await?;
             let Some((last, _)) = names.last() else { return Ok(known) };
             after = last.get();
             known.extend(names.into_iter().map(|(id, sku)| Arc::new(Name { id, sku })));
@@ -248,7 +248,7 @@ impl Reservations {
             Err(Trouble::Fault(fault)) => return Err(fault),
         };
         let ids: Vec<ReservationId> = pins.iter().map(|(id, _)| *id).collect();
-        let decided = store::decided(&self.shared.background_db, &ids).await?;
+        let decided = decision_store::decided(&self.shared.background_db, &ids).await?;
         let confirmed: HashSet<ReservationId> =
             decided.into_iter().filter(|(_, confirmed)| *confirmed).map(|(id, _)| id).collect();
         let on_their_way = pins.iter().filter(|(id, _)| confirmed.contains(id));
@@ -257,7 +257,7 @@ impl Reservations {
     }
 
     async fn shelves(&self, ids: &[ProductId]) -> Result<HashMap<ProductId, Shelf>, Fault> {
-        Ok(store::stock(&self.shared.background_db, ids).await?.into_iter().collect())
+        Ok(stock_store::stock(&self.shared.background_db, ids).await?.into_iter().collect())
     }
 
     /// Tells the watch what is due, unless there is nothing on this SKU.

@@ -8,7 +8,7 @@ use crate::platform::{Fault, metrics as names};
 use crate::reservations::ledger::Cancelled;
 use crate::reservations::query::{Live, Status};
 use crate::reservations::record::Record;
-use crate::reservations::{Reservation, Reservations, store};
+use crate::reservations::{Reservation, Reservations, history_store};
 
 /// The reason of holds that ended with their sale.
 pub(super) const SALE_CLOSED: &str = "sale_closed";
@@ -154,7 +154,7 @@ impl Reservations {
         id: ReservationId,
         viewer: Option<&UserId>,
     ) -> Result<Reservation, EndError> {
-        let ended = store::ended(&self.shared.db, id).await?;
+        let ended = history_store::ended(&self.shared.db, id).await?;
         let ended = ended.filter(|ended| viewer.is_none_or(|viewer| *viewer == ended.user));
         match ended {
             None => Err(EndError::NotFound),

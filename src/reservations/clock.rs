@@ -11,7 +11,7 @@ use crate::catalogue::Name;
 use crate::kernel::Instant;
 use crate::platform::tasks::jittered;
 use crate::platform::{Db, Fault, Outcome};
-use crate::reservations::{Reservations, store};
+use crate::reservations::{Reservations, stock_store, store};
 
 /// SKUs that are told in one flush.
 const FLUSH: usize = 500;
@@ -67,7 +67,7 @@ impl Reservations {
         let mut idle = Vec::new();
         let mut after = 0;
         loop {
-            let known = store::known(db, after, STEP).await?;
+            let known = stock_store::known(db, after, STEP).await?;
             let Some((last, _)) = known.last() else { break };
             after = last.get();
             for names in known.chunks(FLUSH) {

@@ -2,15 +2,18 @@
 
 use std::sync::Arc;
 
+use serde::Deserialize;
 use uuid::Uuid;
 
 use crate::catalogue::Name;
-use crate::kernel::{Instant, OrderId, ProductId, Quantity, ReservationId, UserId};
+use crate::kernel::{Instant, OrderId, ProductId, Quantity, ReservationId, Sku, UserId};
 use crate::platform::{Fault, metrics as names};
 use crate::reservations::ledger::{Pin, PinnedRecord, Pinning, Settled, Verdict};
 use crate::reservations::query::Status;
 use crate::reservations::record::Lines;
-use crate::reservations::{EndError, Reservation, Reservations, store};
+use crate::reservations::{
+    EndError, Reservation, Reservations, ReserveError, Short, decision_store,
+};
 
 /// A reservation whose lines no clock can end any more.
 #[derive(Clone, Debug)]
@@ -70,6 +73,8 @@ pub struct Decision {
     pub outcome: Outcome,
     /// Why, where it is ABORTED.
     pub reason: Option<String>,
+    /// By which figures, where stock or cap refused it.
+    pub figures: Option<Figures>,
     /// Whose.
     pub user: String,
     /// The order, where it is CONFIRMED or PENDING.
@@ -102,6 +107,33 @@ pub struct DecidedLine {
     pub quantity: i64,
     /// The secret of the hold that it decided about.
     pub token: String,
+}
+
+/// What Postgres knew of stock and cap when it refused a sale.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub struct Figures {
+    /// Each line that is short: of what, how many were asked for, how many there are.
+    pub lines: Vec<(Sku, Quantity, i64)>,
+    /// Most units of one buyer.
+    pub limit: i64,
+    /// Units in payments under way.
+    pub held: i64,
+    /// Units bought, net of returns.
+    pub bought: i64,
+}
+
+impl Decision {
+    /// The refusal by stock or cap that it is, in the words of a hold that is refused.
+    pub fn refusal(&self) -> Option<ReserveError> {
+        let Figures { lines, limit, held, bought } = self.figures.clone()?;
+        if lines.is_empty() {
+            return Some(ReserveError::BuyerLimit { limit, held, bought });
+        }
+        let lines = lines.into_iter();
+        let short = lines.map(|(sku, requested, available)| Short { sku, requested, available });
+        Some(ReserveError::InsufficientStock { lines: short.collect(), soonest_expiry: None })
+    }
 }
 
 impl Reservations {
@@ -195,7 +227,7 @@ impl Reservations {
 
     /// What became of a reservation that could not be pinned.
     async fn why_not(&self, id: ReservationId, user: &UserId) -> Result<PinError, Fault> {
-        if let Some(decision) = store::find_decision(&self.shared.db, id, user).await?
+        if let Some(decision) = decision_store::find_decision(&self.shared.db, id, user).await?
             && matches!(decision.outcome, Outcome::Confirmed | Outcome::Pending)
         {
             let names = self.names(&decision).await?;
@@ -277,7 +309,7 @@ impl Reservations {
         reason: &str,
         actor: &str,
     ) -> Result<Vec<Decision>, Fault> {
-        store::fence(&self.shared.db, pins, reason, actor).await
+        decision_store::fence(&self.shared.db, pins, reason, actor).await
     }
 
     /// Makes a SKU right again whose epoch Postgres has left behind, or waits for whoever is at it.

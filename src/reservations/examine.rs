@@ -7,8 +7,8 @@ use crate::catalogue::Name;
 use crate::platform::Fault;
 use crate::reservations::finding::Finding;
 use crate::reservations::ledger::{Audit, Trouble, Weighed};
-use crate::reservations::store::Shelf;
-use crate::reservations::{Reservations, store};
+use crate::reservations::stock_store::Shelf;
+use crate::reservations::{Reservations, stock_store};
 
 /// SKUs of a page.
 const SKUS: i64 = 100;
@@ -56,7 +56,7 @@ impl Reservations {
 
     /// Looks at the next SKUs after number `after`, and rebuilds those that differ if it is to `heal` them.
     pub async fn examine_page(&self, after: i64, heal: bool) -> Result<ExaminedPage, Fault> {
-        let known = store::known(&self.shared.background_db, after, SKUS).await?;
+        let known = stock_store::known(&self.shared.background_db, after, SKUS).await?;
         let mut page = ExaminedPage {
             last: known.last().map(|(id, _)| id.get()),
             products: known.len() as i64,
@@ -101,7 +101,7 @@ impl Reservations {
     /// None: the product is gone meanwhile, or closed where nothing may be changed.
     async fn look(&self, name: &Arc<Name>, heal: bool) -> Result<Option<Look>, Fault> {
         let ids = [name.id];
-        let shelf = || store::stock(&self.shared.background_db, &ids);
+        let shelf = || stock_store::stock(&self.shared.background_db, &ids);
         let Some((_, before)) = shelf().await?.into_iter().next() else { return Ok(None) };
         let audit = match self.ledger.audit(&name.sku).await {
             Ok(audit) => audit,

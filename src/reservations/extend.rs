@@ -4,7 +4,7 @@ use crate::kernel::{Instant, ReservationId, UserId};
 use crate::reservations::ledger::Extended;
 use crate::reservations::query::{Live, Status, ended_status};
 use crate::reservations::record::State;
-use crate::reservations::{EndError, Reservation, Reservations, store};
+use crate::reservations::{EndError, Reservation, Reservations, history_store};
 
 /// How often an extension starts over because another one came in between.
 const ATTEMPTS: usize = 3;
@@ -42,7 +42,7 @@ impl Reservations {
                 other => Err(EndError::of(other)),
             },
             Some(live) => Err(EndError::of(live.view().status)),
-            None => match store::ended(&self.shared.db, id).await? {
+            None => match history_store::ended(&self.shared.db, id).await? {
                 Some(ended) if sees(&ended.user) => Err(EndError::of(ended.status)),
                 _ => Err(EndError::NotFound),
             },

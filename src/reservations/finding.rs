@@ -1,7 +1,7 @@
 //! What the audit of a SKU found wrong, and which of it is certain at the first look.
 
 use crate::reservations::ledger::{Audit, Weighed};
-use crate::reservations::store::Shelf;
+use crate::reservations::stock_store::Shelf;
 
 /// What an audit found wrong.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

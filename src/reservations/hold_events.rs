@@ -7,7 +7,7 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::kernel::{Clock, Instant, ReservationId};
 use crate::platform::metrics as names;
-use crate::reservations::{Reservation, Reservations, store};
+use crate::reservations::{Reservation, Reservations, hold_events_store};
 
 /// Events that wait to be written; more are dropped and counted.
 const WAITING: usize = 10_000;
@@ -112,7 +112,7 @@ impl Reservations {
 
     async fn write_events(&self, events: &[HoldEvent], attempts: usize) -> bool {
         for _ in 0..attempts {
-            match store::write_hold_events(&self.shared.background_db, events).await {
+            match hold_events_store::write_hold_events(&self.shared.background_db, events).await {
                 Ok(()) => return true,
                 Err(fault) => {
                     tracing::warn!(error = fault.chain(), "events of holds wait to be written");

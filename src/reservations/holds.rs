@@ -1,19 +1,15 @@
-//! Looking for holds, and at all that happened to one: for those who look after the shop. A page of the holds of one
-//! product costs the same, however many there are.
+//! Looking for holds: for those who look after the shop. A page of the holds of one product costs the same, however many
+//! there are.
 
-use std::fmt;
-use std::str::FromStr;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use crate::catalogue::Name;
-use crate::kernel::{Instant, ReservationId, UserId};
+use crate::kernel::{ReservationId, UserId};
 use crate::platform::Fault;
 use crate::reservations::ledger::Place;
 use crate::reservations::query::{Live, undone};
-use crate::reservations::record::{Lines, State};
-use crate::reservations::{Reservation, Reservations, Status, store};
+use crate::reservations::record::Lines;
+use crate::reservations::{HoldPlace, Reservation, Reservations, Status, history_store};
 
 /// Products of which a search without a criterion shows holds.
 const ACTIVE: usize = 10;
@@ -40,87 +36,6 @@ pub struct FoundHold {
     pub actor: Option<String>,
     /// Where the page behind it begins.
     pub place: HoldPlace,
-}
-
-/// Where a page of holds ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum HoldPlace {
-    /// Among the held ones of a product.
-    Held {
-        /// Its place in the index.
-        score: String,
-        /// The last one.
-        id: ReservationId,
-    },
-    /// Among the pinned ones of a product.
-    Pinned {
-        /// Its place in the index.
-        score: String,
-        /// The last one.
-        id: ReservationId,
-    },
-    /// Among those that ended, of a product or a buyer.
-    Ended(Instant, ReservationId),
-    /// Among the sold ones of a product: the number of the movement.
-    Sold(i64),
-    /// Among the live ones of a buyer.
-    Live(Instant, ReservationId),
-}
-
-impl fmt::Display for HoldPlace {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Held { score, id } => write!(f, "held.{score}.{id}"),
-            Self::Pinned { score, id } => write!(f, "pinned.{score}.{id}"),
-            Self::Ended(at, id) => write!(f, "ended.{}.{id}", at.as_ms()),
-            Self::Sold(movement) => write!(f, "sold.{movement}."),
-            Self::Live(at, id) => write!(f, "live.{}.{id}", at.as_ms()),
-        }
-    }
-}
-
-/// The longest moment that Postgres takes.
-const LATEST_MS: i64 = 9_000_000_000_000_000;
-
-impl FromStr for HoldPlace {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const UNREADABLE: &str = "no place of a hold";
-        let mut parts = text.splitn(3, '.');
-        let (Some(kind), Some(number), Some(id)) = (parts.next(), parts.next(), parts.next())
-        else {
-            return Err(UNREADABLE);
-        };
-        let at: i64 =
-            number.parse().ok().filter(|at| (0..LATEST_MS).contains(at)).ok_or(UNREADABLE)?;
-        if kind == "sold" && id.is_empty() {
-            return Ok(Self::Sold(at));
-        }
-        let (score, id) = (at.to_string(), id.parse()?);
-        match kind {
-            "held" => Ok(Self::Held { score, id }),
-            "pinned" => Ok(Self::Pinned { score, id }),
-            "ended" => Ok(Self::Ended(Instant::from_ms(at), id)),
-            "live" => Ok(Self::Live(Instant::from_ms(at), id)),
-            _ => Err(UNREADABLE),
-        }
-    }
-}
-
-/// Something that happened to a hold.
-#[derive(Clone, Debug)]
-pub struct Happened {
-    /// When.
-    pub at: Instant,
-    /// What.
-    pub event: String,
-    /// By whom; none where nobody wrote it down.
-    pub actor: Option<String>,
-    /// Why.
-    pub reason: Option<String>,
-    /// What else there is to say.
-    pub detail: Value,
 }
 
 /// The lists that the holds of a product stand in, in the order in which they are gone through.
@@ -278,7 +193,7 @@ impl Reservations {
                         _ => None,
                     };
                     let db = &self.shared.db;
-                    let page = store::ended_of(db, name.id, status, before, wanted).await?;
+                    let page = history_store::ended_of(db, name.id, status, before, wanted).await?;
                     for (id, at) in page {
                         let place = HoldPlace::Ended(at, id);
                         self.found_ended(id, place, &mut found).await?;
@@ -289,7 +204,8 @@ impl Reservations {
                         Some(HoldPlace::Sold(movement)) => Some(*movement),
                         _ => None,
                     };
-                    let page = store::sold_of(&self.shared.db, name.id, before, wanted).await?;
+                    let page =
+                        history_store::sold_of(&self.shared.db, name.id, before, wanted).await?;
                     for (id, movement) in page {
                         self.found_ended(id, HoldPlace::Sold(movement), &mut found).await?;
                     }
@@ -309,7 +225,7 @@ impl Reservations {
         place: HoldPlace,
         found: &mut Vec<FoundHold>,
     ) -> Result<(), Fault> {
-        let ended = store::ended(&self.shared.db, id).await?;
+        let ended = history_store::ended(&self.shared.db, id).await?;
         found.extend(ended.map(|reservation| FoundHold { reservation, actor: None, place }));
         Ok(())
     }
@@ -367,7 +283,7 @@ impl Reservations {
         if ids.is_empty() {
             return Ok(());
         }
-        let actors = store::actors(&self.shared.db, &ids).await?;
+        let actors = history_store::actors(&self.shared.db, &ids).await?;
         for found in found.iter_mut().filter(over) {
             let id = found.reservation.id;
             found.actor = actors.iter().find(|(of, _)| *of == id).map(|(_, actor)| actor.clone());
@@ -377,73 +293,5 @@ impl Reservations {
             }
         }
         Ok(())
-    }
-
-    /// When, by whom and why a hold ended whose tombstone stands.
-    async fn end_in_redis(
-        &self,
-        id: ReservationId,
-    ) -> Result<Option<(Instant, String, String)>, Fault> {
-        let live = self.live(id).await?;
-        let home = live.as_ref().map(Live::home).filter(|home| home.state == State::Ended);
-        let end = home.and_then(|home| home.end.clone());
-        Ok(end.map(|end| (Instant::from_ms(end.at_ms), end.actor, end.reason)))
-    }
-
-    /// All that is known to have happened to a hold, the oldest first.
-    pub async fn hold_history(&self, found: &FoundHold) -> Result<Vec<Happened>, Fault> {
-        let reservation = &found.reservation;
-        let id = reservation.id;
-        let mut history = vec![Happened {
-            at: reservation.created_at,
-            event: "held".to_owned(),
-            actor: None,
-            reason: None,
-            detail: json!({ "items": reservation.items, "expires_at": reservation.expires_at }),
-        }];
-        let products: Vec<String> =
-            reservation.items.iter().map(|item| item.product_id.to_string()).collect();
-        let over = !matches!(reservation.status, Status::Held | Status::Confirming);
-        let until = over.then_some(reservation.read_at);
-        let db = &self.shared.db;
-        history.extend(store::happened(db, id, &products, reservation.created_at, until).await?);
-        let told = history.iter().any(|happened| {
-            matches!(happened.event.as_str(), "cancelled" | "expired" | "confirmed")
-        });
-        if !told && let Some((at, actor, reason)) = self.end_in_redis(id).await? {
-            let event =
-                if reservation.status == Status::Cancelled { "cancelled" } else { "expired" };
-            history.push(Happened {
-                at,
-                event: event.to_owned(),
-                actor: Some(actor),
-                reason: Some(reason),
-                detail: json!({}),
-            });
-        }
-        history.sort_by_key(|happened| happened.at);
-        Ok(history)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_leads_back_to_itself() {
-        let id: ReservationId = "00000000-0007-8a3b-9c2d-5e6f708192a3".parse().unwrap();
-        for place in [
-            HoldPlace::Held { score: "1794000600000".into(), id },
-            HoldPlace::Pinned { score: "1794000600000".into(), id },
-            HoldPlace::Ended(Instant::from_ms(7), id),
-            HoldPlace::Live(Instant::from_ms(7), id),
-            HoldPlace::Sold(7),
-        ] {
-            assert_eq!(place.to_string().parse(), Ok(place));
-        }
-        for bad in ["", "held", "held.x.y", "held.-1.", "sold.7.x", "what.7.", "ended.9e99."] {
-            assert!(bad.parse::<HoldPlace>().is_err(), "{bad}");
-        }
     }
 }

@@ -10,20 +10,27 @@ mod batch;
 mod cancel;
 mod clock;
 mod confirm;
+mod decision_store;
 mod drift;
+mod end_http;
 mod events;
 mod events_http;
 mod examine;
 mod expiry;
 mod extend;
 mod finding;
+mod history_store;
 mod hold_events;
+mod hold_events_store;
+mod hold_history;
+mod hold_place;
 mod holds;
 mod holds_http;
 mod http;
 mod keys;
 mod late;
 mod ledger;
+mod list_http;
 mod movements;
 mod news;
 mod query;
@@ -32,10 +39,13 @@ mod rebuild;
 mod record;
 mod recovery;
 mod reserve;
+mod reserve_http;
 mod retime;
 mod sales;
 mod startup;
 mod stock;
+mod stock_http;
+mod stock_store;
 mod store;
 mod terms;
 mod watch;
@@ -65,12 +75,16 @@ pub use cancel::EndError;
 pub use clock::ExpiryClock;
 
 pub use confirm::{
-    DecidedLine, Decision, Outcome as DecisionOutcome, PinError, Pinned, PinnedLine,
+    DecidedLine, Decision, Figures, Outcome as DecisionOutcome, PinError, Pinned, PinnedLine,
 };
+pub use decision_store::decision;
+pub(crate) use decision_store::decision_columns;
 pub use drift::Drift;
 pub use events::Watching;
 pub use examine::{Discrepancy, ExaminedPage};
-pub use holds::{FoundHold, Happened, HoldPlace, HoldsOf};
+pub use hold_history::Happened;
+pub use hold_place::HoldPlace;
+pub use holds::{FoundHold, HoldsOf};
 pub use http::{Operations, routes};
 pub use ledger::Audit;
 pub use movements::Grab;
@@ -82,7 +96,7 @@ pub use retime::RetimedPage;
 pub use sales::{By, Extension};
 pub use startup::check as check_redis;
 pub use stock::{Snapshot, Stock};
-pub use store::{STATEMENTS, decision};
+pub use store::STATEMENTS;
 
 /// What the reservations are made of.
 pub struct Parts {

@@ -12,7 +12,7 @@ use crate::platform::fault::Kind;
 use crate::platform::tasks::jittered;
 use crate::platform::{Db, Fault, fault_point};
 use crate::reservations::ledger::Grabbed;
-use crate::reservations::{Pinned, PinnedLine, Reservations, store};
+use crate::reservations::{Pinned, PinnedLine, Reservations, stock_store};
 
 /// Products that one turn brings, and movements of one product that one call brings.
 const BATCH: i64 = 64;
@@ -83,12 +83,12 @@ impl Reservations {
         taken: Option<ReservationId>,
     ) -> Result<(), Fault> {
         loop {
-            let mut state = store::stock_state(db, name.id, MOVEMENTS).await?;
+            let mut state = stock_store::stock_state(db, name.id, MOVEMENTS).await?;
             state.taken.extend(taken);
             self.on_sku(name, || self.ledger.apply_stock(&name.sku, &state)).await?;
             self.shared.watch.of(name).ended_at(self.shared.watch.now_ms());
             fault_point::reach("after_apply");
-            store::stock_applied(db, name.id, state.complete_to).await?;
+            stock_store::stock_applied(db, name.id, state.complete_to).await?;
             if state.complete_to >= state.ver {
                 return Ok(());
             }
@@ -110,7 +110,7 @@ impl Reservations {
     /// Brings what requests left open, of some products.
     pub async fn apply_due(&self) -> Result<(), Fault> {
         let db = &self.shared.background_db;
-        let due = store::stock_unapplied(db, BATCH).await?;
+        let due = stock_store::stock_unapplied(db, BATCH).await?;
         for name in due.iter().cloned().map(Arc::new) {
             match self.apply_from(db, &name, None).await {
                 // One product that cannot be told holds up no other.

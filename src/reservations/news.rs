@@ -12,7 +12,7 @@ use crate::platform::Fault;
 use crate::reservations::ledger::Told;
 use crate::reservations::query::Live;
 use crate::reservations::record::{Lines, Record};
-use crate::reservations::{Reservation, Reservations, store};
+use crate::reservations::{Reservation, Reservations, history_store};
 
 const HOLDS: u8 = 1;
 const ENDS: u8 = 2;
@@ -123,7 +123,7 @@ impl Reservations {
         let count = skus.len();
         let mut view = self.with_lines(id, name.clone(), record, at_ms).await?.view();
         if view.items.len() < count
-            && let Some(ended) = store::ended(&self.shared.background_db, id).await?
+            && let Some(ended) = history_store::ended(&self.shared.background_db, id).await?
         {
             let known: Vec<_> = view.items.iter().map(|item| item.product_id).collect();
             view.items

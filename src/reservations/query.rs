@@ -6,7 +6,7 @@ use crate::catalogue::Name;
 use crate::kernel::{Instant, OrderId, ProductId, Quantity, ReservationId, Sku, UserId};
 use crate::platform::Fault;
 use crate::reservations::record::{Lines, Record, State};
-use crate::reservations::{Reservations, store};
+use crate::reservations::{Reservations, history_store};
 
 /// Where a reservation stands, in the words of the API.
 #[derive(
@@ -143,7 +143,7 @@ impl Reservations {
             let live = self.live(id).await?;
             let found = match live {
                 Some(live) if live.home().state != State::Sold => Some(live.view()),
-                _ => store::ended(&self.shared.db, id).await?,
+                _ => history_store::ended(&self.shared.db, id).await?,
             };
             Ok(found.filter(|reservation| viewer.is_none_or(|viewer| *viewer == reservation.user)))
         })
@@ -188,7 +188,7 @@ impl Reservations {
         let Some(name) = self.shared.catalogue.by_id(product).await? else { return Ok(None) };
         match self.on_sku(&name, || self.ledger.find(&name.sku, user)).await? {
             Some((_, id, record)) if !undone(&record) => Ok(Some(id)),
-            _ => store::last_ended(&self.shared.db, user, product).await,
+            _ => history_store::last_ended(&self.shared.db, user, product).await,
         }
     }
 
@@ -211,7 +211,7 @@ impl Reservations {
         limit: usize,
     ) -> Result<Vec<Reservation>, Fault> {
         self.reading(async {
-            let mut ended = store::history(&self.shared.db, user, before, limit).await?;
+            let mut ended = history_store::history(&self.shared.db, user, before, limit).await?;
             // Those that ended just now are on their way into the history.
             for recent in self.recent_of(user).await? {
                 let over = matches!(recent.status, Status::Cancelled | Status::Expired);

@@ -18,7 +18,8 @@ use crate::platform::redis::Redis;
 use crate::platform::tasks::jittered;
 use crate::platform::{Db, Fault, Outcome, lua, metrics as names};
 use crate::reservations::ledger::Ledger;
-use crate::reservations::store::{self, Begun};
+use crate::reservations::stock_store::Begun;
+use crate::reservations::{decision_store, stock_store, store};
 
 /// How long one call of a rebuild may take: a SKU with a million holds is rebuilt by one.
 const LONGEST_CALL: Duration = Duration::from_secs(10);
@@ -91,11 +92,11 @@ impl Rebuilder {
         // rebuild.
         let mut connection = self.ledger.connection().await?;
         connection.set_response_timeout(LONGEST_CALL);
-        let begun = store::rebuild_begin(&self.db, name.id).await?;
+        let begun = stock_store::rebuild_begin(&self.db, name.id).await?;
         let claimed = self.ledger.claim(&name.sku, begun.epoch, &mut connection).await?;
         let live = self.list(name, &mut connection).await?;
         let decided = self.decided(&live).await?;
-        let latest = store::stock(&self.db, &[name.id]).await?;
+        let latest = stock_store::stock(&self.db, &[name.id]).await?;
         let overtaken = latest.first().is_none_or(|(_, shelf)| shelf.epoch != begun.epoch);
         // Before the SKU opens: no hold may expire by a clock that is not the one in force.
         let clock = store::expiry_clock(&self.db).await?;
@@ -151,7 +152,7 @@ impl Rebuilder {
     async fn decided(&self, live: &[ReservationId]) -> Result<Vec<(ReservationId, bool)>, Fault> {
         let mut decided = Vec::new();
         for chunk in live.chunks(CHUNK as usize) {
-            decided.extend(store::decided(&self.db, chunk).await?);
+            decided.extend(decision_store::decided(&self.db, chunk).await?);
         }
         Ok(decided)
     }
@@ -168,7 +169,7 @@ impl Rebuilder {
         keys.push(self.ledger.keys().staged_buyers(&name.sku, begun.epoch));
         let (mut after, mut staged) = (String::new(), 0);
         loop {
-            let buyers = store::buyers(&self.db, name.id, &after, CHUNK).await?;
+            let buyers = stock_store::buyers(&self.db, name.id, &after, CHUNK).await?;
             let Some((last, _, _)) = buyers.last() else { return Ok(staged) };
             after.clone_from(last);
             staged += buyers.len();
@@ -246,7 +247,7 @@ impl Rebuilder {
         let begun = Instant::now();
         let mut after = 0;
         loop {
-            let known = store::known(&self.db, after, SKUS).await?;
+            let known = stock_store::known(&self.db, after, SKUS).await?;
             let Some((last, _)) = known.last() else { break };
             after = last.get();
             let mut pipe = redis::pipe();
@@ -289,7 +290,7 @@ impl Rebuilder {
     pub(super) async fn rebuild_known(&self) -> Result<(), Fault> {
         let mut after = 0;
         loop {
-            let known = store::known(&self.db, after, SKUS).await?;
+            let known = stock_store::known(&self.db, after, SKUS).await?;
             let Some((last, _)) = known.last() else { return Ok(()) };
             after = last.get();
             let rebuilds = known.into_iter().map(|(id, sku)| async move {

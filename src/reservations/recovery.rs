@@ -9,7 +9,7 @@ use crate::platform::Fault;
 use crate::platform::fault::Kind;
 use crate::reservations::confirm::Outcome;
 use crate::reservations::watch::Watched;
-use crate::reservations::{Decision, Reservations, store};
+use crate::reservations::{Decision, Reservations, decision_store};
 
 /// Pins handled in one go.
 const BATCH: u32 = 64;
@@ -78,7 +78,7 @@ impl Reservations {
         if pending.is_empty() {
             return Ok(());
         }
-        let until = store::pending_until(&self.shared.background_db, &pending).await?;
+        let until = decision_store::pending_until(&self.shared.background_db, &pending).await?;
         let until: Vec<_> = until.into_iter().map(|(id, at)| (id, at.as_ms() - grace_ms)).collect();
         if until.is_empty() { Ok(()) } else { self.ledger.leave_until(&name.sku, &until).await }
     }
@@ -87,6 +87,6 @@ impl Reservations {
         &self,
         pins: &[(ReservationId, UserId)],
     ) -> Result<Vec<Decision>, Fault> {
-        store::fence(&self.shared.background_db, pins, "in_doubt", "recovery").await
+        decision_store::fence(&self.shared.background_db, pins, "in_doubt", "recovery").await
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::catalogue::Name;
 use crate::platform::Fault;
 use crate::reservations::ledger::Retimed;
-use crate::reservations::{Reservations, store};
+use crate::reservations::{Reservations, stock_store};
 
 /// SKUs of a page.
 const SKUS: i64 = 500;
@@ -25,7 +25,7 @@ impl Reservations {
     /// Moves the deadlines of running holds of the next products after number `after` to the hold time in force. Those
     /// that are confirming, of several products, or of a product with a hold time of its own keep theirs.
     pub async fn retime_page(&self, after: i64) -> Result<RetimedPage, Fault> {
-        let known = store::known(&self.shared.background_db, after, SKUS).await?;
+        let known = stock_store::known(&self.shared.background_db, after, SKUS).await?;
         let Some(last) = known.last().map(|(id, _)| id.get()) else {
             return Ok(RetimedPage { last: None, moved: 0 });
         };

@@ -13,7 +13,7 @@ use crate::platform::{Fault, Outcome, fault_point, metrics as names};
 use crate::reservations::cancel::SALE_CLOSED;
 use crate::reservations::ledger::{Closed, Moved, Place, Trouble};
 use crate::reservations::record::{Lines, State};
-use crate::reservations::{EndError, Reservations, store};
+use crate::reservations::{EndError, Reservations, hold_events_store};
 
 /// Holds that one call works on, so that everything else waits some milliseconds at most.
 const PAGE: u32 = 500;
@@ -204,7 +204,7 @@ impl Reservations {
                 .min(home.created_ms + life_ms)
                 .max(home.deadline_ms);
             let db = &self.shared.db;
-            let deadline_ms = store::intend(db, id, operation, by, wanted_ms).await?;
+            let deadline_ms = hold_events_store::intend(db, id, operation, by, wanted_ms).await?;
             // It could not live longer, or has what was meant.
             if deadline_ms <= home.deadline_ms {
                 return Ok(deadline_ms < wanted_ms);

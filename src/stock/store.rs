@@ -8,7 +8,7 @@ use crate::catalogue::Name;
 use crate::kernel::{OrderId, ProductId, ReservationId};
 use crate::platform::postgres::violated_constraint;
 use crate::platform::{Db, Fault};
-use crate::reservations::{Decision, Pinned, decision};
+use crate::reservations::{Decision, Pinned, decision, decision_columns};
 use crate::stock::{Listing, MoveError, Movement, Returned, Units, Wish};
 
 const PRODUCT: &str = "-- stock_movements.product
@@ -24,9 +24,13 @@ const BRING_IN: &str = "-- stock_movements.bring_in
 select movement_id, product_id, movement_type, quantity, stock_after, note, supplier_id, actor, created_at
   from stock_in($1, $2, $3, $4, $5, $6, $7)";
 
-const TAKE_OUT: &str = "-- stock_movements.take_out
-select reservation_id, outcome, reason, user_id, order_id, product_ids, quantities, tokens, created_at
-  from stock_out($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+const TAKE_OUT: &str = concat!(
+    "-- stock_movements.take_out
+select ",
+    decision_columns!(),
+    "
+  from stock_out($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)"
+);
 
 const GIVE_BACK: &str = "-- stock_movements.give_back
 select status, done from return_order($1, $2, $3)";

@@ -74,7 +74,7 @@ fn a_folder_uses_only_those_below_it() {
 #[test]
 fn drivers_are_named_only_where_they_belong() {
     let is_http = |file: &str| {
-        file.ends_with("http.rs") || file.starts_with("platform/http/") || file == "app.rs"
+        file.ends_with("http.rs") || file.starts_with("platform/http/") || file.starts_with("app/")
             // The span of a request, and which request a token came with.
             || file == "platform/telemetry.rs"
     };

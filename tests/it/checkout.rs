@@ -358,32 +358,6 @@ async fn an_order_keeps_the_price_it_was_made_at() {
     assert_eq!(dearer["items"][0]["name"], "Dearer");
 }
 
-/// What Redis holds after it lost data: more than Postgres can give. Postgres decides.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_hold_that_postgres_cannot_honour_ends_unsold() {
-    let app = TestApp::start().await.unchecked();
-    let postgres = app.stores.postgres().await;
-    let short = app.product("A", 5, json!({})).await;
-    let limited = app.product("B", 5, json!({ "max_per_buyer": 2 })).await;
-    let (first, second) = (app.held("alice", "A", 2).await, app.held("alice", "B", 2).await);
-    let sql = "update sku_stock set stocked = 1 where product_id = $1";
-    postgres.execute(sql, &[&short]).await.unwrap();
-    let sql = "insert into user_sku (product_id, user_id, bought) values ($1, 'alice', 1)";
-    postgres.execute(sql, &[&limited]).await.unwrap();
-
-    app.checkout("alice", &first).await.expect_problem(409, "insufficient_stock");
-    app.checkout("alice", &second).await.expect_problem(409, "buyer_limit");
-    for (id, reason) in [(first, "insufficient_stock"), (second, "buyer_limit")] {
-        let read = app.reservation(&id).await.expect(200);
-        assert_eq!((&read["status"], &read["reason"]), (&json!("expired"), &json!(reason)));
-        app.checkout("alice", &id).await.expect_problem(410, "reservation_expired");
-        let path = format!("/api/reservations/{id}");
-        app.delete(&path, &app.service()).await.expect_problem(410, "reservation_expired");
-    }
-    let orders = postgres.query_one("select count(*) from orders", &[]).await.unwrap();
-    assert_eq!(orders.get::<_, i64>(0), 0);
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn news_go_to_the_address_that_was_named_last() {
     let app = TestApp::start().await;

