@@ -7,6 +7,9 @@ import { store } from "./store.js";
 /** Whether the service answers: `ok`, or since when not, why, and when it is asked again. */
 export const connection = store({ ok: true });
 
+/** The field that a refusal is about, where the API names none. */
+const ABOUT = { sku_taken: "sku", unknown_product: "sku", insufficient_stock: "quantity" };
+
 /** A refusal in the API's own words. */
 export class Problem extends Error {
   constructor(status, body) {
@@ -16,7 +19,8 @@ export class Problem extends Error {
 
   /** Messages by field. */
   get fields() {
-    return Object.fromEntries((this.body.errors ?? []).map(({ field, message }) => [field, message]));
+    const { errors = ABOUT[this.code] ? [{ field: ABOUT[this.code], message: this.message }] : [] } = this.body;
+    return Object.fromEntries(errors.map(({ field, message }) => [field, message]));
   }
 }
 
@@ -47,6 +51,18 @@ async function probe() {
   }
   probing = false;
 }
+
+/** Finds out whether the service is away after something else failed. */
+export async function look() {
+  try {
+    await once("GET", "/healthz");
+  } catch {
+    // It is known now.
+  }
+}
+
+/** A number as it was typed; what is none goes as it is, and the API says so. */
+export const whole = (text) => (/^\s*[-+]?\d+\s*$/.test(text) ? Number(text) : text);
 
 async function once(method, path, body, key, signal) {
   const headers = { "X-Holdfast-Console": "1", Accept: "application/json" };

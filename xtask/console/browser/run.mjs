@@ -1,9 +1,20 @@
 // Uses the console as people do; the first thing that is not as it must be ends it.
 
-import { api, base, browser, crowd, demand, makeShop, open, signIn, token, until } from "./world.mjs";
+import { byKeyboard, menu, oddNames, restarting, tabs, typing } from "./habits.mjs";
+import { hands } from "./hands.mjs";
+import { deciding, resending, retrying } from "./money.mjs";
+import { reconciling } from "./operating.mjs";
+import { paging } from "./paging.mjs";
+import { closing, draining, extendingAll } from "./selling.mjs";
+import { deleting, editing, making, moving, supplying } from "./stock.mjs";
 import { lookAtAll } from "./views.mjs";
+import { api, base, browser, crowd, demand, makeShop, open, signIn, until } from "./world.mjs";
+
+/** Only steps with this in their names, while one works on them. */
+const only = process.env.CONSOLE_ONLY;
 
 const step = async (name, work) => {
+  if (only && !/signing in/.test(name) && !new RegExp(only).test(name)) return;
   const began = Date.now();
   try {
     await work();
@@ -15,9 +26,9 @@ const step = async (name, work) => {
 
 const shop = await makeShop();
 const { context, page, faults, close } = await browser();
+const it = { shop, context, ...hands(page) };
+const { toasted, dialog } = it;
 const heading = (name, on = page) => on.getByRole("heading", { level: 1, name });
-const toasted = (text) => page.locator(".toast", { hasText: text }).first().waitFor();
-const dialog = page.getByRole("dialog");
 
 async function signingIn() {
   await open(page, "/holds?sku=NOTHING");
@@ -249,11 +260,30 @@ try {
   await step("a sale that moves while a crowd comes", watching);
   await step("a sale paused, and that undone", pausing);
   await step("expiry frozen and thawed", freezing);
+  await step("more time for all holds of a sale", () => extendingAll(it));
+  await step("a sale drained", () => draining(it));
+  await step("a sale closed over a hold and a payment", () => closing(it));
   await step("a new hold time, and a hold that takes it", changingTheTime);
   await step("a hold released", releasing);
+  await step("thousands of holds, page by page", () => paging(it));
   await step("an order refunded", refunding);
+  await step("payments accepted, refunded, released", () => deciding(it));
+  await step("news of an order once more", () => resending(it));
+  await step("what could not be delivered, sent again", () => retrying(it));
+  await step("a product made", () => making(it));
+  await step("a product that two people edit", () => editing(it));
+  await step("a product deleted", () => deleting(it));
+  await step("goods in and out", () => moving(it));
+  await step("suppliers", () => supplying(it));
+  await step("the stores compared, and put right", () => reconciling(it));
   await step("a session that ends, and goes on where it was", expiring);
+  await step("a session that ends while somebody types", () => typing(it));
+  await step("two tabs, and who is in", () => tabs(it));
   await step("a connection lost and found", losing);
+  await step("a service that restarts", () => restarting(it));
+  await step("no mouse", () => byKeyboard(it));
+  await step("the menu of a phone", () => menu(it));
+  await step("odd names in narrow windows", () => oddNames(it));
   await step("a merchant, who sees their own", asMerchant);
   demand(`nothing went wrong in the page: ${faults.join("\n")}`, faults.length === 0);
 } finally {

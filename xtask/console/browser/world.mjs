@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const { HOLDFAST_URL, HOLDFAST_BIN, CONSOLE_MODULES, CONSOLE_CHROMIUM } = process.env;
+const { HOLDFAST_URL, HOLDFAST_BIN, HOLDFAST_SANDBOX_URL, CONSOLE_MODULES, CONSOLE_CHROMIUM } = process.env;
 const require = createRequire(join(CONSOLE_MODULES, "index.js"));
 const { chromium } = require("playwright-core");
 
@@ -52,13 +52,23 @@ export async function makeShop() {
     const { reservation_id } = await hold(user_id, item, quantity);
     return api("POST", "/api/checkout", storefront, { reservation_id });
   };
+  /** The order of a hold whose buyer has yet to pay in the sandbox. */
+  const paying = ({ reservation_id }) => api("POST", "/api/checkout", storefront, {
+    reservation_id, payment: { provider: "stripe", success_url: `${HOLDFAST_SANDBOX_URL}/shop/paid`, cancel_url: `${HOLDFAST_SANDBOX_URL}/shop/cancelled` },
+  });
   const orders = [];
   for (const [user, item, quantity] of [["olga", ticket, 2], ["pavel", ticket, 4], ["quentin", lamp, 1]]) {
     orders.push(await order(`${user}${tail}`, item, quantity));
   }
   const held = [];
   for (const user of ["rosa", "sami", "tara", "uma"]) held.push(await hold(`${user}${tail}`, ticket, 2));
-  return { tail, admin, storefront, merchant, crowd, ticket, lamp, orders, held, hold };
+  return { tail, admin, storefront, merchant, crowd, ticket, lamp, orders, held, hold, product, paying };
+}
+
+/** So many holds of a product, each for another buyer. */
+export function many(sku, holds) {
+  const words = ["loadtest", "--url", base, "--sku", sku, "--mix", "reserve=1", "--requests", String(holds), "--duration", "5m", "--warmup", "0s"];
+  holdfast(...words, "--connections", "8");
 }
 
 /** A crowd for a product, for so many seconds. */
@@ -68,13 +78,14 @@ export function crowd(sku, seconds) {
 }
 
 /** A fresh browser; what goes wrong in the page is noted. */
-export async function browser({ colorScheme = "light", viewport = { width: 1360, height: 860 } } = {}) {
+export async function browser({ colorScheme = "light", viewport = { width: 1360, height: 860 }, reducedMotion = "no-preference" } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-browser-"));
   const context = await chromium.launchPersistentContext(folder, {
     executablePath: CONSOLE_CHROMIUM,
     headless: true,
     colorScheme,
     viewport,
+    reducedMotion,
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
   context.setDefaultTimeout(20_000);

@@ -1,6 +1,6 @@
 // Holds: found by buyer, SKU or id; the history of each; released or extended.
 
-import { call, usePoll } from "../api.js";
+import { call, usePoll, whole } from "../api.js";
 import { short, who } from "../format.js";
 import { address, go } from "../router.js";
 import { Badge, Button, Card, Choice, Countdown, Empty, Field, Heading, List, Loaded, Time, ask, html, reasoned, toast, usePages, withReason } from "../ui.js";
@@ -71,8 +71,8 @@ async function extend(hold, reload) {
     title: "Give this hold more time?",
     text: "A hold can be extended a few times, up to the longest time that it may last.",
     action: "Extend",
-    fields: [{ name: "seconds", label: "Seconds", type: "number", min: 1, value: "120" }, ...withReason],
-    work: (values) => call("POST", `/reservations/${hold.reservation_id}/extend`, { query: reasoned(values), body: { seconds: Number(values.seconds) } }),
+    fields: [{ name: "seconds", label: "Seconds", inputmode: "numeric", value: "120" }, ...withReason],
+    work: (values) => call("POST", `/reservations/${hold.reservation_id}/extend`, { query: reasoned(values), body: { seconds: whole(values.seconds) } }),
   });
   if (done) toast("The hold was extended.");
   reload();
