@@ -7,8 +7,8 @@ import { store } from "./store.js";
 /** Whether the service answers: `ok`, or since when not, why, and when it is asked again. */
 export const connection = store({ ok: true });
 
-/** The field that a refusal is about, where the API names none. */
-const ABOUT = { sku_taken: "sku", unknown_product: "sku", insufficient_stock: "quantity" };
+/** The fields that a refusal may be about, where the API names none. */
+const ABOUT = { sku_taken: ["sku"], unknown_product: ["sku", "product_id"], insufficient_stock: ["quantity"] };
 
 /** A refusal in the API's own words. */
 export class Problem extends Error {
@@ -19,7 +19,7 @@ export class Problem extends Error {
 
   /** Messages by field. */
   get fields() {
-    const { errors = ABOUT[this.code] ? [{ field: ABOUT[this.code], message: this.message }] : [] } = this.body;
+    const { errors = (ABOUT[this.code] ?? []).map((field) => ({ field, message: this.message })) } = this.body;
     return Object.fromEntries(errors.map(({ field, message }) => [field, message]));
   }
 }

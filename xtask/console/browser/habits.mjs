@@ -44,6 +44,32 @@ export async function typing({ page, context, shop, press, toasted, dialog, head
   await toasted("7 units booked in; 12 on hand.");
 }
 
+/** What cannot be searched for is told beside the field, in the API's words. */
+export async function searching({ page, press, besides, heading }) {
+  const wrong = [
+    ["/sale", "Find a product", "ab", "at least 3 letters"],
+    ["/holds", "Buyer", "two words", "without blank"],
+    ["/holds", "SKU", "NO-SUCH-SKU", "there is no such product"],
+    ["/holds", "Reservation id", "4711", "expected a UUID"],
+    ["/orders", "Buyer", "a/b", "without blank"],
+    ["/payments", "Order id", "4711", "expected a UUID"],
+    ["/products", "Name", "ab", "at least 3 letters"],
+    ["/movements", "Product number", "281474976710655", "no such product"],
+  ];
+  for (const [path, label, text, message] of wrong) {
+    await open(page, path);
+    const field = page.getByLabel(label, { exact: true });
+    await field.fill(text);
+    await press("Search");
+    await besides(field, message, text);
+  }
+  await open(page, "/orders");
+  await page.getByLabel("Order id").fill("4711");
+  await press("Search");
+  await heading("Order").waitFor();
+  await page.getByRole("alert").getByText(/nothing here|not found/i).first().waitFor();
+}
+
 /** Two tabs share a session: who leaves or comes in one does so in the other. */
 export async function tabs({ page, context, shop, heading }) {
   await open(page, "/orders");

@@ -50,11 +50,11 @@ export async function deciding({ page, shop, press, answer, besides, dialog, toa
 }
 
 export async function resending({ page, shop, press, toasted }) {
-  const { reservation_id } = await shop.hold(`renate${shop.tail}`, shop.ticket);
-  const order = await api("POST", "/api/checkout", shop.storefront, { reservation_id, email: "renate@example.org" });
   const post = await mailbox();
-  const letters = () => post.letters.filter((letter) => letter.includes(order.id)).length;
   try {
+    const { reservation_id } = await shop.hold(`renate${shop.tail}`, shop.ticket);
+    const order = await api("POST", "/api/checkout", shop.storefront, { reservation_id, email: "renate@example.org" });
+    const letters = () => post.letters.filter((letter) => letter.includes(order.id)).length;
     await until("the first letter", async () => letters() === 1, 60);
     await open(page, `/orders/${order.id}`);
     await press("Resend webhook");

@@ -4,7 +4,7 @@ import { execFileSync } from "node:child_process";
 import { createServer as createHttp } from "node:http";
 import { createServer } from "node:net";
 
-const { HOLDFAST_SANDBOX_URL, HOLDFAST__MAIL__SMTP_URL, DATABASE_URL } = process.env;
+const { HOLDFAST_SANDBOX_URL, HOLDFAST__MAIL__SMTP_URL, DATABASE_URL, CONSOLE_PSQL = "psql" } = process.env;
 
 /** Tells the sandbox what happens. */
 export async function control(path, body) {
@@ -74,4 +74,4 @@ export async function mailbox() {
 }
 
 /** Changes something behind the service's back. */
-export const sql = (text) => execFileSync("psql", ["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-d", DATABASE_URL, "-c", text], { encoding: "utf8" }).trim();
+export const sql = (text) => execFileSync(CONSOLE_PSQL, ["-X", "-q", "-t", "-A", "-v", "ON_ERROR_STOP=1", "-d", DATABASE_URL, "-c", text], { encoding: "utf8" }).trim();

@@ -1,6 +1,6 @@
 // Uses the console as people do; the first thing that is not as it must be ends it.
 
-import { byKeyboard, menu, oddNames, restarting, tabs, typing } from "./habits.mjs";
+import { byKeyboard, menu, oddNames, restarting, searching, tabs, typing } from "./habits.mjs";
 import { hands } from "./hands.mjs";
 import { deciding, resending, retrying } from "./money.mjs";
 import { reconciling } from "./operating.mjs";
@@ -33,6 +33,10 @@ const heading = (name, on = page) => on.getByRole("heading", { level: 1, name })
 async function signingIn() {
   await open(page, "/holds?sku=NOTHING");
   const began = Date.now();
+  await signIn(page, "a".repeat(4_096), "a wrong password");
+  await it.besides(page.getByLabel("Username or e-mail"), "at most 254 characters");
+  await signIn(page, `ada${shop.tail}`, "a".repeat(4_096));
+  await it.besides(page.getByLabel("Password"), "at most 128 characters");
   await signIn(page, `ada${shop.tail}`, "a wrong password");
   await page.getByText("no account has this name and password").waitFor();
   await signIn(page, `carl${shop.tail}`);
@@ -249,8 +253,16 @@ async function asMerchant() {
   demand("no order of others", !(await page.getByText(`pavel${shop.tail}`).isVisible()));
   await open(page, `/orders/${shop.orders[1].id}`);
   await page.getByRole("alert").getByText(/nothing here|not found/i).first().waitFor();
-  await open(page, "/settings");
-  await page.getByText("There is no such view").waitFor();
+  await open(page, `/movements?product_id=${shop.ticket.id}`);
+  await it.besides(page.getByLabel("Product number"), "no such product");
+  await open(page, "/suppliers");
+  await page.getByText("Lamp makers").waitFor();
+  demand("no supplier of others", !(await page.getByText("Timber").isVisible()));
+  const [hold] = shop.held;
+  for (const path of [`/sale/${shop.ticket.id}`, `/holds/${hold.reservation_id}`, "/payments", "/dead-letters", "/settings", "/health", "/audit"]) {
+    await open(page, path);
+    await page.getByText("There is no such view").waitFor();
+  }
 }
 
 try {
@@ -276,6 +288,7 @@ try {
   await step("goods in and out", () => moving(it));
   await step("suppliers", () => supplying(it));
   await step("the stores compared, and put right", () => reconciling(it));
+  await step("searches for what cannot be", () => searching(it));
   await step("a session that ends, and goes on where it was", expiring);
   await step("a session that ends while somebody types", () => typing(it));
   await step("two tabs, and who is in", () => tabs(it));
