@@ -80,7 +80,7 @@ async function once(method, path, body, key, signal) {
   } catch (error) {
     if (error.name === "AbortError") throw error;
     lost("The service cannot be reached.");
-    const unknown = method === "GET" ? "" : " Whether it was done is not known: look before you repeat it.";
+    const unknown = method === "GET" ? "" : " Whether it was done is not known.";
     throw new Away(`The service cannot be reached.${unknown}`);
   }
   if ([502, 504].includes(response.status)) {
@@ -98,10 +98,31 @@ export function url(path, query = {}) {
   return `/api${path}${text ? `?${text}` : ""}`;
 }
 
+let given;
+/** Does work whose first POST has this key: with the same key once more it is the same deed, whether or not it was answered. */
+export function under(key, work) {
+  given = key;
+  try {
+    return work();
+  } finally {
+    given = undefined;
+  }
+}
+
+/** A key for what one means to do, the same for as long as that does not change. */
+export function useKey() {
+  const kept = useRef({});
+  return (what) => {
+    const text = JSON.stringify(what);
+    if (kept.current.text !== text) kept.current = { text, key: crypto.randomUUID() };
+    return kept.current.key;
+  };
+}
+
 /** One call. An ended session is renewed once; what is asked for again has the same key, and happens once. */
 export async function call(method, path, { query, body, signal } = {}) {
   const address = url(path, query);
-  const key = method === "POST" ? crypto.randomUUID() : undefined;
+  const key = method === "POST" ? (given ?? crypto.randomUUID()) : undefined;
   const began = Date.now();
   let response = await once(method, address, body, key, signal);
   if (response.status === 401 && session.get().state === "in" && (await renew(began))) {

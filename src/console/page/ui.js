@@ -4,7 +4,7 @@ import htm from "./vendor/htm.js";
 import icons from "./vendor/icons.js";
 import { Fragment, h } from "./vendor/preact.js";
 import { useCallback, useEffect, useId, useRef, useState } from "./vendor/hooks.js";
-import { Away, connection, get, url } from "./api.js";
+import { Away, connection, get, under, url, useKey } from "./api.js";
 import * as format from "./format.js";
 import { session } from "./session.js";
 import { store, useStore } from "./store.js";
@@ -271,6 +271,7 @@ function Dialog({ title, text, action, danger, fields = [], work, answer }) {
   const [error, setError] = useState(null);
   const heading = useId();
   const [values, setValues] = useState(Object.fromEntries(fields.map((field) => [field.name, field.value ?? ""])));
+  const keyOf = useKey();
   const { state } = useStore(session);
   // Whoever has to sign in again finds it as it was.
   useEffect(() => {
@@ -287,7 +288,7 @@ function Dialog({ title, text, action, danger, fields = [], work, answer }) {
     setBusy(true);
     setError(null);
     try {
-      close((await work(values)) ?? true);
+      close((await under(keyOf(values), () => work(values))) ?? true);
     } catch (refusal) {
       setError(refusal.status === 401 ? null : refusal);
       setBusy(false);
@@ -307,6 +308,7 @@ function Dialog({ title, text, action, danger, fields = [], work, answer }) {
             : html`<input type="text" ...${rest} ...${tied} required=${!optional} value=${values[name]}
                 onInput=${(event) => setValues({ ...values, [name]: event.target.value })} />`}</${Field}>`)}
       ${unplaced && html`<${Refused} error=${error} />`}
+      ${error instanceof Away && html`<p class="hint">Do it again here when the service is back: it happens once.</p>`}
       <div class="dialog-actions">
         <${Button} onClick=${() => close()}>Cancel</${Button}>
         <${Button} type="submit" kind=${danger ? "danger" : "primary"} busy=${busy}>${action}</${Button}>

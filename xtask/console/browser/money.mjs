@@ -55,13 +55,13 @@ export async function resending({ page, shop, press, toasted }) {
     const { reservation_id } = await shop.hold(`renate${shop.tail}`, shop.ticket);
     const order = await api("POST", "/api/checkout", shop.storefront, { reservation_id, email: "renate@example.org" });
     const letters = () => post.letters.filter((letter) => letter.includes(order.id)).length;
-    await until("the first letter", async () => letters() === 1, 60);
+    await until("the first letter", async () => letters() === 1);
     await open(page, `/orders/${order.id}`);
     await press("Resend webhook");
     await toasted("no webhook endpoint wants to know");
     await press("Resend e-mail");
     await toasted("The e-mail is on its way again.");
-    await until("the letter once more", async () => letters() === 2, 60);
+    await until("the letter once more", async () => letters() === 2);
   } finally {
     post.close();
   }
@@ -77,7 +77,7 @@ export async function retrying({ page, shop, press, toasted, rows }) {
     await open(page, `/orders/${order.id}`);
     await press("Resend webhook");
     await toasted("The webhooks are on their way again.");
-    await until("the storefront is told", async () => storefront.taken.length === 1, 60);
+    await until("the storefront is told", async () => storefront.taken.length === 1);
     demand(`of this order: ${JSON.stringify(storefront.taken)}`, told() === 1);
     storefront.well = false;
     await press("Resend webhook");
@@ -87,12 +87,12 @@ export async function retrying({ page, shop, press, toasted, rows }) {
     storefront.well = true;
     await press("Send order.refunded again", letters);
     await toasted("It is on its way again.");
-    await until("it arrives after all", async () => told() === 2, 60);
+    await until("it arrives after all", async () => told() === 2);
     await until("nothing waits", async () => {
       await page.reload();
       await page.locator("table, .empty").first().waitFor();
       return (await letters.count()) === 0;
-    }, 60);
+    });
   } finally {
     await api("DELETE", `/api/webhook-endpoints/${endpoint.id}`, shop.storefront);
     storefront.close();

@@ -1,6 +1,6 @@
 // Uses the console as people do; the first thing that is not as it must be ends it.
 
-import { byKeyboard, menu, oddNames, restarting, searching, tabs, typing } from "./habits.mjs";
+import { byKeyboard, doingAgain, menu, oddNames, restarting, searching, tabs, typing } from "./habits.mjs";
 import { hands } from "./hands.mjs";
 import { deciding, resending, retrying } from "./money.mjs";
 import { reconciling } from "./operating.mjs";
@@ -136,9 +136,9 @@ async function pausing() {
   await dialog.getByLabel("Reason (optional)").fill("prices are wrong");
   await dialog.getByRole("button", { name: "Pause" }).click();
   await toasted("The sale is paused.");
-  await until("nobody can hold", () => refused("sale_paused"), 5);
+  await until("nobody can hold", () => refused("sale_paused"));
   await page.getByRole("button", { name: "Undo" }).click();
-  await until("buyers can hold again", async () => !(await refused("sale_paused")), 5);
+  await until("buyers can hold again", async () => !(await refused("sale_paused")));
 }
 
 async function freezing() {
@@ -167,7 +167,7 @@ async function changingTheTime() {
   await until("a new hold takes it", async () => {
     const { expires_in } = await shop.hold(`ttl-${Date.now()}${shop.tail}`, shop.lamp);
     return expires_in > 60 && expires_in <= 77;
-  }, 4);
+  });
   await row.getByRole("button", { name: "Take the change away" }).click();
   await toasted("is as before.");
 }
@@ -293,6 +293,7 @@ try {
   await step("a session that ends while somebody types", () => typing(it));
   await step("two tabs, and who is in", () => tabs(it));
   await step("a connection lost and found", losing);
+  await step("an answer lost, and the same done again", () => doingAgain(it));
   await step("a service that restarts", () => restarting(it));
   await step("no mouse", () => byKeyboard(it));
   await step("the menu of a phone", () => menu(it));

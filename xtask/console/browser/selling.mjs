@@ -47,7 +47,7 @@ export async function draining({ page, shop, press, answer, toasted, badge, gone
   await gone();
   await toasted("The sale is draining.");
   await badge("Draining");
-  await until("nobody new can hold", async () => (await refusal(shop, item, "late")).includes("sale_closed"), 5);
+  await until("nobody new can hold", async () => (await refusal(shop, item, "late")).includes("sale_closed"));
   // Those who hold may still buy, and when the last hold is gone the sale is closed.
   await api("POST", "/api/checkout", shop.storefront, { reservation_id: kept.reservation_id });
   demand("the other hold stands", (await read(shop, left)).status === "held");
@@ -68,7 +68,7 @@ export async function closing({ page, shop, press, answer, toasted, badge, gone 
   demand(`whoever does not pay yet has lost it: ${now.status}, ${now.reason}`, now.status === "cancelled" && now.reason === "sale_closed");
   demand("whoever is paying keeps it", (await read(shop, paying)).status === "confirming");
   await page.locator(".figure", { hasText: "Paying" }).getByText("1", { exact: true }).waitFor();
-  await until("nobody can hold", async () => (await refusal(shop, item, "late")).includes("sale_closed"), 5);
+  await until("nobody can hold", async () => (await refusal(shop, item, "late")).includes("sale_closed"));
   await pays(payment);
   await until("what was being paid is sold", async () => (await read(shop, paying)).status === "confirmed");
   await open(page, `/holds/${free.reservation_id}`);
@@ -78,5 +78,5 @@ export async function closing({ page, shop, press, answer, toasted, badge, gone 
   await answer("Open");
   await gone();
   await badge("Open");
-  await until("buyers can hold again", async () => (await refusal(shop, item, "early")) === "", 5);
+  await until("buyers can hold again", async () => (await refusal(shop, item, "early")) === "");
 }

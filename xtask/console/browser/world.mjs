@@ -44,7 +44,7 @@ export async function makeShop() {
   const product = (bearer, sku, name, total_stock, more = {}) =>
     api("POST", "/api/products", bearer, { sku: `${sku}${tail}`, name, total_stock, price: "49.00", ...more });
   const crowd = await product(admin, "SNEAKER", "Limited sneaker", 2_000, { category: "shoes", price: "129.00" });
-  const ticket = await product(admin, "TICKET", "Concert ticket", 500, { category: "tickets", max_per_buyer: 6, low_stock_threshold: 50 });
+  const ticket = await product(admin, "TICKET", "Concert ticket", 500, { category: "tickets", max_per_buyer: 6, low_stock_threshold: 50, hold_ttl_seconds: 1_700 });
   const lamp = await product(merchant.access, "LAMP", "Desk lamp", 40, { category: "lamps", low_stock_threshold: 50 });
   await api("POST", "/api/suppliers", merchant.access, { name: "Lamp makers", email: "sales@lamps.example", phone: "+49 30 123456" });
   const hold = (user_id, item, quantity = 1) => api("POST", "/api/reserve", storefront, { user_id, sku: item.sku, quantity });
@@ -88,7 +88,7 @@ export async function browser({ colorScheme = "light", viewport = { width: 1360,
     reducedMotion,
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
-  context.setDefaultTimeout(20_000);
+  context.setDefaultTimeout(45_000);
   const page = context.pages()[0] ?? (await context.newPage());
   const faults = [];
   page.on("pageerror", (error) => faults.push(`an error in the page: ${error.stack}`));
@@ -112,7 +112,7 @@ export async function signIn(page, name, password = PASSWORD) {
 export const open = (page, path) => page.goto(`${base}/admin${path}`);
 
 /** Asks again until it is so. */
-export async function until(what, wanted, seconds = 20) {
+export async function until(what, wanted, seconds = 60) {
   const end = Date.now() + seconds * 1_000;
   let last;
   while (Date.now() < end) {

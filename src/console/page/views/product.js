@@ -1,7 +1,7 @@
 // One product: its terms, its stock, goods in and out.
 
 import { useState } from "../vendor/hooks.js";
-import { Problem, get, patch, post, remove, usePoll, whole } from "../api.js";
+import { Problem, get, patch, post, remove, under, useKey, usePoll, whole } from "../api.js";
 import { address, go } from "../router.js";
 import { isAdmin } from "../session.js";
 import { Button, Card, Empty, Field, Heading, List, Loaded, Refused, ask, html, toast, usePages } from "../ui.js";
@@ -117,6 +117,7 @@ function Form({ product: given, saved }) {
   const [product, setProduct] = useState(given);
   const [problem, setProblem] = useState(null);
   const [busy, setBusy] = useState(false);
+  const keyOf = useKey();
   const suppliers = usePoll("/suppliers", { limit: 200 });
   const wrong = problem ? { ...problem.fields, ...problem.differing } : {};
   const known = FIELDS.map(([name]) => name).concat("description", "published");
@@ -140,7 +141,7 @@ function Form({ product: given, saved }) {
         toast("Saved.");
         saved(now);
       } else {
-        const made = await post("/products", said);
+        const made = await under(keyOf(said), () => post("/products", said));
         toast(`${made.name} was made.`);
         go(`/products/${made.id}`);
       }
