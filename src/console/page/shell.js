@@ -174,6 +174,6 @@ function Lost() {
     if (ok && !was) toast("Connected again.");
     setWas(ok);
   }, [ok]);
-  return html`<div role="alert">${!ok && html`<p class="lost"><${Icon} name="wifi-off" />
+  return html`<div role="alert" class="away">${!ok && html`<p class="lost"><${Icon} name="wifi-off" />
     ${reason} What you see may be old; it is asked again by itself.</p>`}</div>`;
 }

@@ -222,6 +222,9 @@ async function losing() {
   await page.getByText("Live", { exact: true }).waitFor();
   await context.setOffline(true);
   await page.getByText("The service cannot be reached.").waitFor();
+  await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+  const box = await page.getByText("The service cannot be reached.").boundingBox();
+  demand(`whoever has scrolled sees it too: ${JSON.stringify(box)}`, box.y >= 0 && box.y < 200);
   await context.setOffline(false);
   await toasted("Connected again.");
   await page.getByText("The service cannot be reached.").waitFor({ state: "detached" });

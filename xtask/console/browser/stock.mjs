@@ -44,6 +44,7 @@ export async function editing({ page, shop, press, besides, toasted, heading }) 
   await page.getByText("the product was edited meanwhile").waitFor();
   await besides(field("Price"), `${CHANGED} 22.00`, "25.00");
   demand("what was left alone shows what stands", (await field("Category").inputValue()) === "outdoors");
+  demand("and is not called wrong", (await field("Category").getAttribute("aria-invalid")) === null);
   const meanwhile = await read(shop, made.id);
   demand(`nothing was overwritten: ${meanwhile.price}`, meanwhile.price === "22.00");
   await press("Save");

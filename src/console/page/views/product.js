@@ -105,10 +105,11 @@ function Stock({ product }) {
       empty=${html`<${Empty} icon="boxes" title="Nothing has moved yet">Goods in and out, sales and returns stand here.</${Empty}>`} /></${Card}>`;
 }
 
-/** What somebody else changed meanwhile, by field, where it is not what this form says. */
+/** What somebody else changed meanwhile, of the fields that were typed in here too. */
 function differing(was, now, form) {
-  const names = [...FIELDS.map(([name]) => name), "description"].filter((name) => form.has(name));
-  const changed = names.filter((name) => written(was, name) !== written(now, name) && form.get(name).trim() !== written(now, name));
+  const typed = (name) => form.has(name) && ![written(was, name), written(now, name)].includes(form.get(name).trim());
+  const names = [...FIELDS.map(([name]) => name), "description"];
+  const changed = names.filter((name) => typed(name) && written(was, name) !== written(now, name));
   return Object.fromEntries(changed.map((name) => [name, `changed meanwhile to ${written(now, name) || "nothing"}`]));
 }
 
