@@ -42,15 +42,16 @@ export function Time({ at, relative }) {
   return html`<time datetime=${at} title=${format.fullTime(at)}>${relative ? format.ago(at) : format.time(at)}</time>`;
 }
 
-/** Counts down to a moment, by the clock of the service: `left` seconds were left when the row came. */
-export function Countdown({ left }) {
+/** Counts down to a moment, by the clock of the service: `left` seconds were left when the row came. While expiry is frozen it stands. */
+export function Countdown({ left, frozen }) {
   const [end, setEnd] = useState(Date.now() + left * 1_000);
   const [, tick] = useState(0);
-  useEffect(() => setEnd(Date.now() + left * 1_000), [left]);
+  useEffect(() => setEnd(Date.now() + left * 1_000), [left, frozen]);
   useEffect(() => {
     const timer = setInterval(() => tick((n) => n + 1), 1_000);
     return () => clearInterval(timer);
   }, []);
+  if (frozen) return html`<span class="countdown">${format.duration(left, true)}</span> <${Badge} status="paused">Frozen</${Badge}>`;
   const seconds = Math.max(0, (end - Date.now()) / 1_000);
   return html`<span class=${seconds < 30 ? "countdown soon" : "countdown"}>${format.duration(Math.ceil(seconds), true)}</span>`;
 }

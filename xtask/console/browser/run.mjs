@@ -142,11 +142,20 @@ async function pausing() {
 }
 
 async function freezing() {
-  await page.getByRole("link", { name: "All sales" }).click();
+  await open(page, "/sale");
   await page.getByRole("button", { name: "Freeze expiry" }).click();
   await dialog.getByLabel("Reason (optional)").fill("the bank is away");
   await dialog.getByRole("button", { name: "Freeze expiry" }).click();
   await page.getByText("the bank is away").waitFor();
+  // How long a hold has left stands still wherever it is looked at.
+  const other = await context.newPage();
+  await open(other, `/holds/${shop.held[0].reservation_id}`);
+  await other.getByText("Frozen", { exact: true }).waitFor();
+  const left = () => other.locator(".countdown").innerText();
+  const before = await left();
+  for (let asked = 0; asked < 2; asked++) await other.waitForResponse((response) => response.url().includes("/api/admin/holds/"));
+  demand(`it stands: ${before}, ${await left()}`, (await left()) === before);
+  await other.close();
   await page.getByRole("button", { name: "Thaw" }).click();
   await dialog.getByRole("button", { name: "Thaw" }).click();
   await page.getByText("Holds expire at their deadlines.").waitFor();
