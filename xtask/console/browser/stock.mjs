@@ -11,6 +11,11 @@ export async function making({ page, shop, press, besides, heading, toasted }) {
   const field = (name) => page.getByRole("textbox", { name, exact: true });
   await press("Make product");
   await besides(field("Name"), "missing");
+  const novel = "Gärtner 🪴 <table> ".repeat(240).slice(0, 4_096);
+  await field("Name").fill(novel);
+  await field("Stock").fill("12");
+  await press("Make product");
+  await besides(field("Name"), "1 to 200 characters", novel);
   await field("Name").fill("Garden table");
   await field("Stock").fill("a dozen");
   await press("Make product");
@@ -22,7 +27,7 @@ export async function making({ page, shop, press, besides, heading, toasted }) {
   await field("SKU").fill(`TABLE${shop.tail}`);
   await field("Price").fill("-3");
   await press("Make product");
-  await besides(field("Price"), "", "-3");
+  await besides(field("Price"), "expected a decimal amount", "-3");
   await field("Price").fill("120.50");
   await press("Make product");
   await toasted("Garden table was made.");
@@ -104,7 +109,7 @@ export async function moving({ page, shop, press, answer, besides, dialog, toast
   await open(page, "/movements");
   await page.getByLabel("Product number").fill("bench");
   await press("Search");
-  await besides(page.getByLabel("Product number"), "", "bench");
+  await besides(page.getByLabel("Product number"), "expected a whole number", "bench");
   await page.getByLabel("Product number").fill(String(made.id));
   await press("Search");
   await until("three movements", async () => (await rows("Movements").count()) === 3);
