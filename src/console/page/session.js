@@ -97,7 +97,8 @@ async function follow(state, user) {
     const response = await call("GET", "/api/auth/me");
     if (!response.ok) return;
     const now = await response.json();
-    plan(60);
+    // Whoever was in renews at the time planned; otherwise tabs would renew in answer to each other.
+    if (state !== "in") plan(60);
     if (state !== "in" || now.id !== user?.id || now.role !== user?.role) session.set({ state: "in", user: now });
   } catch {
     // The service is away; the next call finds out.
