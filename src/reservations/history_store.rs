@@ -1,5 +1,9 @@
 //! The SQL of reservations that have ended, sold or not.
 
+use std::collections::HashMap;
+
+use tokio_postgres::Row;
+
 use crate::kernel::{Instant, ProductId, Quantity, ReservationId, Sku, UserId};
 use crate::platform::{Db, Fault};
 use crate::reservations::query::Status;
@@ -12,12 +16,12 @@ select d.reservation_id, d.user_id, 'confirmed' as status, null as reason, d.ord
        coalesce(d.expires_at, d.created_at) as expires_at, d.created_at as ended_at
   from reservation_decisions d, unnest(d.product_ids, d.quantities) as line(product_id, quantity)
   join products p using (product_id)
- where d.reservation_id = $1 and d.outcome = 'CONFIRMED'
+ where d.reservation_id = any ($1) and d.outcome = 'CONFIRMED'
 union all
 select h.reservation_id, h.user_id, h.status, h.reason, null, h.product_id, p.sku, h.quantity, h.created_at,
        h.expires_at, h.ended_at
   from reservation_history h join products p using (product_id)
- where h.reservation_id = $1
+ where h.reservation_id = any ($1)
  order by product_id";
 
 const LAST_ENDED: &str = "-- reservation_history.last_ended
@@ -84,8 +88,23 @@ pub(super) const STATEMENTS: &[&str] =
 
 /// A reservation that has ended, from what Postgres keeps.
 pub(super) async fn ended(db: &Db, id: ReservationId) -> Result<Option<Reservation>, Fault> {
-    let rows = db.read(ENDED, &[&id]).await?;
-    let Some(first) = rows.first() else { return Ok(None) };
+    Ok(ended_of_these(db, &[id]).await?.pop())
+}
+
+/// Those of these that have ended, in this order; one question, however many there are.
+pub(super) async fn ended_of_these(
+    db: &Db,
+    ids: &[ReservationId],
+) -> Result<Vec<Reservation>, Fault> {
+    let mut lines: HashMap<ReservationId, Vec<Row>> = HashMap::new();
+    for row in db.read(ENDED, &[&ids]).await? {
+        lines.entry(row.get("reservation_id")).or_default().push(row);
+    }
+    Ok(ids.iter().filter_map(|id| ended_reservation(*id, lines.get(id)?)).collect())
+}
+
+fn ended_reservation(id: ReservationId, rows: &[Row]) -> Option<Reservation> {
+    let first = rows.first()?;
     let status = match first.get("status") {
         "confirmed" => Status::Confirmed,
         "cancelled" => Status::Cancelled,
@@ -99,7 +118,7 @@ pub(super) async fn ended(db: &Db, id: ReservationId) -> Result<Option<Reservati
         sku: row.get::<_, Sku>("sku"),
         quantity: row.get::<_, Quantity>("quantity"),
     });
-    Ok(Some(Reservation {
+    Some(Reservation {
         id,
         user: first.get("user_id"),
         items: items.collect(),
@@ -109,7 +128,7 @@ pub(super) async fn ended(db: &Db, id: ReservationId) -> Result<Option<Reservati
         read_at: first.get("ended_at"),
         order_id: first.get("order_id"),
         created_at: first.get("created_at"),
-    }))
+    })
 }
 
 pub(super) async fn last_ended(
@@ -127,12 +146,9 @@ pub(super) async fn history(
     limit: usize,
 ) -> Result<Vec<Reservation>, Fault> {
     let (at, id) = before.unzip();
-    let limit = limit as i64;
-    let mut page = Vec::new();
-    for row in db.read(HISTORY, &[user, &at, &id, &limit]).await? {
-        page.extend(ended(db, row.get("reservation_id")).await?);
-    }
-    Ok(page)
+    let rows = db.read(HISTORY, &[user, &at, &id, &(limit as i64)]).await?;
+    let ids: Vec<ReservationId> = rows.iter().map(|row| row.get("reservation_id")).collect();
+    ended_of_these(db, &ids).await
 }
 
 /// One line on its way into the history.

@@ -194,10 +194,8 @@ impl Reservations {
                     };
                     let db = &self.shared.db;
                     let page = history_store::ended_of(db, name.id, status, before, wanted).await?;
-                    for (id, at) in page {
-                        let place = HoldPlace::Ended(at, id);
-                        self.found_ended(id, place, &mut found).await?;
-                    }
+                    let places = page.into_iter().map(|(id, at)| (id, HoldPlace::Ended(at, id)));
+                    self.found_ended(places.collect(), &mut found).await?;
                 }
                 Stage::Sold => {
                     let before = match after {
@@ -206,9 +204,9 @@ impl Reservations {
                     };
                     let page =
                         history_store::sold_of(&self.shared.db, name.id, before, wanted).await?;
-                    for (id, movement) in page {
-                        self.found_ended(id, HoldPlace::Sold(movement), &mut found).await?;
-                    }
+                    let places = page.into_iter();
+                    let places = places.map(|(id, movement)| (id, HoldPlace::Sold(movement)));
+                    self.found_ended(places.collect(), &mut found).await?;
                 }
             }
             if found.len() >= most {
@@ -221,12 +219,17 @@ impl Reservations {
 
     async fn found_ended(
         &self,
-        id: ReservationId,
-        place: HoldPlace,
+        page: Vec<(ReservationId, HoldPlace)>,
         found: &mut Vec<FoundHold>,
     ) -> Result<(), Fault> {
-        let ended = history_store::ended(&self.shared.db, id).await?;
-        found.extend(ended.map(|reservation| FoundHold { reservation, actor: None, place }));
+        let ids: Vec<ReservationId> = page.iter().map(|(id, _)| *id).collect();
+        let mut ended =
+            history_store::ended_of_these(&self.shared.db, &ids).await?.into_iter().peekable();
+        for (id, place) in page {
+            if let Some(reservation) = ended.next_if(|ended| ended.id == id) {
+                found.push(FoundHold { reservation, actor: None, place });
+            }
+        }
         Ok(())
     }
 

@@ -100,6 +100,48 @@ async fn holds_are_found_by_product_buyer_and_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_of_many_holds_lose_none_while_others_end() {
+    const HOLDS: usize = 300;
+    let app = TestApp::start().await;
+    app.product("A", 500, json!({})).await;
+    let mut held = Vec::new();
+    for n in 0..HOLDS {
+        held.push(app.held(&format!("u{n}"), "A", 1).await);
+    }
+    // After each page its first hold is released, and its last one gets more time than any other has.
+    let (mut seen, mut released, mut moved) = (Vec::new(), Vec::new(), Vec::new());
+    let mut cursor = String::new();
+    loop {
+        let page = found(&app, &format!("sku=A&status=held&limit=50{cursor}")).await;
+        let fresh: Vec<String> = ids(&page).into_iter().filter(|id| !moved.contains(id)).collect();
+        if let (Some(first), Some(last)) = (fresh.first(), fresh.last()) {
+            app.delete(&format!("/api/reservations/{first}"), &app.service()).await.expect(200);
+            let extend = format!("/api/reservations/{last}/extend");
+            app.post(&extend, &app.service(), json!({ "seconds": 600 })).await.expect(200);
+            released.push(first.clone());
+            moved.push(last.clone());
+        }
+        seen.extend(fresh);
+        match page["next_cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => break,
+        }
+    }
+    seen.sort();
+    held.sort();
+    assert_eq!(seen, held, "each comes once, whatever happens to those before it");
+    for id in &released {
+        archived(&app, "A", id).await;
+    }
+    released.sort();
+    for limit in [1, 4, 50] {
+        let mut ended = all(&app, "sku=A&status=cancelled", limit).await;
+        ended.sort();
+        assert_eq!(ended, released, "{limit}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_history_of_a_hold_says_who_did_what_and_why() {
     let app = TestApp::start().await;
     app.product("A", 50, json!({})).await;

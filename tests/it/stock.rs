@@ -244,7 +244,11 @@ async fn the_history_comes_in_pages_and_from_a_time_to_another() {
         "product_id=0",
     ] {
         let reply = app.get(&format!("/api/stock?{query}"), &maker).await;
-        reply.expect_problem(422, "invalid_field");
+        let refused = reply.expect_problem(422, "invalid_field");
+        if let Some(field) = query.strip_suffix("=x").filter(|field| *field != "cursor") {
+            assert_eq!(refused["errors"][0]["field"], field);
+            assert_eq!(refused["errors"][0]["message"], "expected a whole number", "{query}");
+        }
     }
 }
 

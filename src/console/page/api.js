@@ -7,6 +7,9 @@ import { store } from "./store.js";
 /** Whether the service answers: `ok`, or since when not, why, and when it is asked again. */
 export const connection = store({ ok: true });
 
+/** The fields that a refusal may be about, where the API names none. */
+const ABOUT = { sku_taken: ["sku"], unknown_product: ["sku", "product_id"], insufficient_stock: ["quantity"] };
+
 /** A refusal in the API's own words. */
 export class Problem extends Error {
   constructor(status, body) {
@@ -16,7 +19,8 @@ export class Problem extends Error {
 
   /** Messages by field. */
   get fields() {
-    return Object.fromEntries((this.body.errors ?? []).map(({ field, message }) => [field, message]));
+    const { errors = (ABOUT[this.code] ?? []).map((field) => ({ field, message: this.message })) } = this.body;
+    return Object.fromEntries(errors.map(({ field, message }) => [field, message]));
   }
 }
 
@@ -48,6 +52,18 @@ async function probe() {
   probing = false;
 }
 
+/** Finds out whether the service is away after something else failed. */
+export async function look() {
+  try {
+    await once("GET", "/healthz");
+  } catch {
+    // It is known now.
+  }
+}
+
+/** A number as it was typed; what is none goes as it is, and the API says so. */
+export const whole = (text) => (/^\s*[-+]?\d+\s*$/.test(text) ? Number(text) : text);
+
 async function once(method, path, body, key, signal) {
   const headers = { "X-Holdfast-Console": "1", Accept: "application/json" };
   if (body !== undefined) headers["Content-Type"] = "application/json";
@@ -64,7 +80,7 @@ async function once(method, path, body, key, signal) {
   } catch (error) {
     if (error.name === "AbortError") throw error;
     lost("The service cannot be reached.");
-    const unknown = method === "GET" ? "" : " Whether it was done is not known: look before you repeat it.";
+    const unknown = method === "GET" ? "" : " Whether it was done is not known.";
     throw new Away(`The service cannot be reached.${unknown}`);
   }
   if ([502, 504].includes(response.status)) {
@@ -82,10 +98,31 @@ export function url(path, query = {}) {
   return `/api${path}${text ? `?${text}` : ""}`;
 }
 
+let given;
+/** Does work whose first POST has this key: with the same key once more it is the same deed, whether or not it was answered. */
+export function under(key, work) {
+  given = key;
+  try {
+    return work();
+  } finally {
+    given = undefined;
+  }
+}
+
+/** A key for what one means to do, the same for as long as that does not change. */
+export function useKey() {
+  const kept = useRef({});
+  return (what) => {
+    const text = JSON.stringify(what);
+    if (kept.current.text !== text) kept.current = { text, key: crypto.randomUUID() };
+    return kept.current.key;
+  };
+}
+
 /** One call. An ended session is renewed once; what is asked for again has the same key, and happens once. */
 export async function call(method, path, { query, body, signal } = {}) {
   const address = url(path, query);
-  const key = method === "POST" ? crypto.randomUUID() : undefined;
+  const key = method === "POST" ? (given ?? crypto.randomUUID()) : undefined;
   const began = Date.now();
   let response = await once(method, address, body, key, signal);
   if (response.status === 401 && session.get().state === "in" && (await renew(began))) {

@@ -6,6 +6,14 @@ import { store } from "./store.js";
 /** `state`: starting, in, expired (views stay, out of sight), out. */
 export const session = store({ state: "starting", user: null });
 
+/** Other tabs of this browser share the cookies: who signs in or out there does so here. */
+addEventListener("storage", ({ key, newValue }) => {
+  const { state, user } = session.get();
+  if (key !== RENEWED || state === "starting") return;
+  if (newValue === null) ended();
+  else follow(state, user);
+});
+
 const HEADERS = { "X-Holdfast-Console": "1" };
 /** When any tab of this browser last renewed the session. */
 const RENEWED = "holdfast.renewed";
@@ -81,6 +89,20 @@ export function renew(since) {
     throw new TypeError(`renewing the session: ${response.status}`);
   }).finally(() => (renewing = undefined));
   return renewing;
+}
+
+/** What another tab did to the session rules this one too. */
+async function follow(state, user) {
+  try {
+    const response = await call("GET", "/api/auth/me");
+    if (!response.ok) return;
+    const now = await response.json();
+    // Whoever was in renews at the time planned; otherwise tabs would renew in answer to each other.
+    if (state !== "in") plan(60);
+    if (state !== "in" || now.id !== user?.id || now.role !== user?.role) session.set({ state: "in", user: now });
+  } catch {
+    // The service is away; the next call finds out.
+  }
 }
 
 function locked(work) {

@@ -1,11 +1,11 @@
 // The frame around the views: navigation, who is signed in, whether the service answers.
 
-import { useEffect, useState } from "./vendor/hooks.js";
-import { connection } from "./api.js";
+import { useEffect, useErrorBoundary, useRef, useState } from "./vendor/hooks.js";
+import { connection, look } from "./api.js";
 import { address, go, usePlace } from "./router.js";
 import { session, signOut } from "./session.js";
 import { store, useStore } from "./store.js";
-import { Button, Empty, Heading, Icon, Question, Skeleton, Toasts, html, toast } from "./ui.js";
+import { Button, Empty, Heading, Icon, Question, Skeleton, Toasts, html, toast, unask } from "./ui.js";
 
 /** `[path, title, icon, module, who]`; a view below a path is of the same module. */
 const GROUPS = [
@@ -60,6 +60,7 @@ async function load(name) {
   } catch {
     // A replica of another version may have answered, or none; the page of the one that runs now will fit.
     modules.set({ ...modules.get(), [name]: null });
+    look();
   }
 }
 
@@ -74,19 +75,22 @@ function useModule(name) {
 export function Shell() {
   const { state, user } = useStore(session);
   const Login = useModule(state === "out" || state === "expired" ? "login" : null);
+  useEffect(unask, [user?.id]);
   if (state === "starting") return html`<main class="login"><div class="card"><${Skeleton} rows=${4} /></div></main>`;
   const login = (state === "out" || state === "expired") && Login && html`<${Login} expired=${state === "expired"} />`;
   return html`
     ${login}
     ${state !== "out" && html`<div hidden=${state !== "in"} key=${user.id}><${Frame} user=${user} /></div>`}
-    <${Toasts} />${state === "in" && html`<${Question} />`}`;
+    <${Toasts} /><${Question} />`;
 }
 
 function Frame({ user }) {
   const { path, query } = usePlace();
   const [open, setOpen] = useState(false);
+  const menu = useRef(null);
   useStore(theme);
   useEffect(() => setOpen(false), [path]);
+  const close = () => (setOpen(false), menu.current?.focus());
   const below = path.replace(/^\/admin/, "");
   const view = views.find(([root]) => below === root || below.startsWith(`${root}/`));
   useEffect(() => {
@@ -98,12 +102,12 @@ function Frame({ user }) {
     <div class="shell">
       <div class="top">
         <${Brand} />
-        <button type="button" class="quiet-icon" aria-label="Menu" aria-expanded=${open} aria-controls="side"
+        <button type="button" ref=${menu} class="quiet-icon" aria-label="Menu" aria-expanded=${open} aria-controls="side"
           onClick=${() => setOpen(true)}><${Icon} name="menu" /></button>
       </div>
-      <${Side} user=${user} root=${view?.[0]} open=${open} close=${() => setOpen(false)} />
-      <main id="content" tabindex="-1"><div class="view">
-        ${view && may(view) ? html`<${View} key=${view[3]} name=${view[3]} rest=${below.slice(view[0].length + 1)} query=${query} />`
+      <${Side} user=${user} root=${view?.[0]} open=${open} close=${close} />
+      <main id="content" tabindex="-1" inert=${open}><div class="view">
+        ${view && may(view) ? html`<${View} key=${path} name=${view[3]} rest=${below.slice(view[0].length + 1)} query=${query} />`
           : below !== "" && html`<${Nothing} />`}
       </div></main>
     </div>`;
@@ -142,8 +146,16 @@ function Brand() {
 
 function View({ name, rest, query }) {
   const Module = useModule(name);
-  if (Module === null) {
-    return html`<${Empty} icon="wifi-off" title="This view did not load">
+  const { ok } = useStore(connection);
+  const away = useRef(false);
+  const [broken] = useErrorBoundary((error) => console.error(error));
+  useEffect(() => {
+    // What could not be fetched while the service was away is there when it is back.
+    if (Module === null && ok && away.current) location.reload();
+    away.current = !ok;
+  }, [Module, ok]);
+  if (Module === null || broken) {
+    return html`<${Empty} icon=${broken ? "circle-alert" : "wifi-off"} title=${broken ? "This view broke" : "This view did not load"}>
       <${Button} icon="refresh-cw" onClick=${() => location.reload()}>Load the page again</${Button}></${Empty}>`;
   }
   return Module ? html`<${Module} rest=${rest} query=${query} />` : html`<${Skeleton} rows=${8} />`;
@@ -162,6 +174,6 @@ function Lost() {
     if (ok && !was) toast("Connected again.");
     setWas(ok);
   }, [ok]);
-  return html`<div role="alert">${!ok && html`<p class="lost"><${Icon} name="wifi-off" />
+  return html`<div role="alert" class="away">${!ok && html`<p class="lost"><${Icon} name="wifi-off" />
     ${reason} What you see may be old; it is asked again by itself.</p>`}</div>`;
 }

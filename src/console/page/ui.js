@@ -4,7 +4,7 @@ import htm from "./vendor/htm.js";
 import icons from "./vendor/icons.js";
 import { Fragment, h } from "./vendor/preact.js";
 import { useCallback, useEffect, useId, useRef, useState } from "./vendor/hooks.js";
-import { Away, connection, get, url } from "./api.js";
+import { Away, connection, get, under, url, useKey } from "./api.js";
 import * as format from "./format.js";
 import { session } from "./session.js";
 import { store, useStore } from "./store.js";
@@ -42,15 +42,16 @@ export function Time({ at, relative }) {
   return html`<time datetime=${at} title=${format.fullTime(at)}>${relative ? format.ago(at) : format.time(at)}</time>`;
 }
 
-/** Counts down to a moment, by the clock of the service: `left` seconds were left when the row came. */
-export function Countdown({ left }) {
+/** Counts down to a moment, by the clock of the service: `left` seconds were left when the row came. While expiry is frozen it stands. */
+export function Countdown({ left, frozen }) {
   const [end, setEnd] = useState(Date.now() + left * 1_000);
   const [, tick] = useState(0);
-  useEffect(() => setEnd(Date.now() + left * 1_000), [left]);
+  useEffect(() => setEnd(Date.now() + left * 1_000), [left, frozen]);
   useEffect(() => {
     const timer = setInterval(() => tick((n) => n + 1), 1_000);
     return () => clearInterval(timer);
   }, []);
+  if (frozen) return html`<span class="countdown">${format.duration(left, true)}</span> <${Badge} status="paused">Frozen</${Badge}>`;
   const seconds = Math.max(0, (end - Date.now()) / 1_000);
   return html`<span class=${seconds < 30 ? "countdown soon" : "countdown"}>${format.duration(Math.ceil(seconds), true)}</span>`;
 }
@@ -145,10 +146,12 @@ export function usePages(path, query, { every = 0, limit = 50 } = {}) {
   const [state, setState] = useState({});
   const [cursors, setCursors] = useState([null]);
   const number = useRef(0);
+  const busy = useRef(0);
   const load = useCallback(
     async (to) => {
       if (!key) return;
       const mine = ++number.current;
+      busy.current++;
       try {
         const data = await get(path, { ...query, limit, cursor: to.at(-1) });
         if (mine !== number.current) return;
@@ -156,6 +159,8 @@ export function usePages(path, query, { every = 0, limit = 50 } = {}) {
         setCursors(to);
       } catch (error) {
         if (mine === number.current) setState((known) => ({ key, data: known.key === key ? known.data : null, error }));
+      } finally {
+        busy.current--;
       }
     },
     [key],
@@ -166,7 +171,8 @@ export function usePages(path, query, { every = 0, limit = 50 } = {}) {
   }, [key]);
   useEffect(() => {
     if (!every) return undefined;
-    const timer = setInterval(() => !document.hidden && session.get().state === "in" && load(cursors), every);
+    // What is on its way, such as the next page, is not overtaken by the page that stands.
+    const timer = setInterval(() => !document.hidden && session.get().state === "in" && !busy.current && load(cursors), every);
     return () => clearInterval(timer);
   }, [every, load, cursors]);
   const unanswered = state.error?.status === 401 || state.error instanceof Away;
@@ -200,7 +206,7 @@ export function Pager({ of }) {
 /** A list with its pages. */
 export function List({ of, empty, ...table }) {
   return html`<${Loaded} of=${of} rows=${8}>${(data) =>
-    data.items.length ? html`<${Table} ...${table} rows=${data.items} /><${Pager} of=${of} />` : empty}</${Loaded}>`;
+    html`${data.items.length ? html`<${Table} ...${table} rows=${data.items} />` : empty}<${Pager} of=${of} />`}</${Loaded}>`;
 }
 
 // Toasts.
@@ -249,8 +255,10 @@ const question = store(null);
  * answers, or nothing if the question was put away. `fields` are `{name, label, type?, hint?, value?, optional?}`.
  */
 export const ask = (asked) => new Promise((answer) => question.set({ ...asked, answer }));
+/** Puts away what is asked, for whoever comes next. */
+export const unask = () => question.set(null);
 
-const REASON = { name: "reason", label: "Reason (optional)", hint: "Kept in the audit log.", maxlength: 200, optional: true };
+const REASON = { name: "reason", label: "Reason (optional)", hint: "Kept in the audit log.", optional: true };
 export const withReason = [REASON];
 
 export function Question() {
@@ -264,7 +272,13 @@ function Dialog({ title, text, action, danger, fields = [], work, answer }) {
   const [error, setError] = useState(null);
   const heading = useId();
   const [values, setValues] = useState(Object.fromEntries(fields.map((field) => [field.name, field.value ?? ""])));
-  useEffect(() => dialog.current.showModal(), []);
+  const keyOf = useKey();
+  const { state } = useStore(session);
+  // Whoever has to sign in again finds it as it was.
+  useEffect(() => {
+    if (state === "in" && !dialog.current.open) dialog.current.showModal();
+    if (state !== "in") dialog.current.close();
+  }, [state]);
   const close = (result) => {
     dialog.current?.close();
     question.set(null);
@@ -273,17 +287,18 @@ function Dialog({ title, text, action, danger, fields = [], work, answer }) {
   async function submit(event) {
     event.preventDefault();
     setBusy(true);
+    setError(null);
     try {
-      close((await work(values)) ?? true);
+      close((await under(keyOf(values), () => work(values))) ?? true);
     } catch (refusal) {
-      setError(refusal);
+      setError(refusal.status === 401 ? null : refusal);
       setBusy(false);
     }
   }
   const named = error?.fields ?? {};
   const unplaced = error && !fields.some((field) => named[field.name]);
   return html`<dialog ref=${dialog} aria-labelledby=${heading} onCancel=${(event) => (event.preventDefault(), close())}>
-    <form onSubmit=${submit}>
+    <form onSubmit=${submit} novalidate>
       <h2 id=${heading}>${title}</h2>
       ${text && html`<p>${text}</p>`}
       ${fields.map(({ name, label, hint, optional, options, ...rest }) => html`
@@ -294,6 +309,7 @@ function Dialog({ title, text, action, danger, fields = [], work, answer }) {
             : html`<input type="text" ...${rest} ...${tied} required=${!optional} value=${values[name]}
                 onInput=${(event) => setValues({ ...values, [name]: event.target.value })} />`}</${Field}>`)}
       ${unplaced && html`<${Refused} error=${error} />`}
+      ${error instanceof Away && html`<p class="hint">Do it again here when the service is back: it happens once.</p>`}
       <div class="dialog-actions">
         <${Button} onClick=${() => close()}>Cancel</${Button}>
         <${Button} type="submit" kind=${danger ? "danger" : "primary"} busy=${busy}>${action}</${Button}>

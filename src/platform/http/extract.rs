@@ -216,8 +216,20 @@ impl<T: DeserializeOwned + 'static> FromRequest for Query<T> {
         std::future::ready(query.map_err(|error| {
             let name = error.path().to_string();
             let name = if name == "." { "query" } else { &name };
-            Problem::invalid_field(name, error.inner().to_string())
+            Problem::invalid_field(name, of_text(error.inner().to_string()))
         }))
+    }
+}
+
+/// What a parser of Rust says of a number or a switch, in the words of a body's.
+fn of_text(message: String) -> String {
+    match message.as_str() {
+        "invalid digit found in string"
+        | "cannot parse integer from empty string"
+        | "number too large to fit in target type"
+        | "number too small to fit in target type" => "expected a whole number".to_owned(),
+        "provided string was not `true` or `false`" => "expected true or false".to_owned(),
+        _ => message,
     }
 }
 

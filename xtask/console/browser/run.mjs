@@ -1,9 +1,20 @@
 // Uses the console as people do; the first thing that is not as it must be ends it.
 
-import { api, base, browser, crowd, demand, makeShop, open, signIn, token, until } from "./world.mjs";
+import { byKeyboard, doingAgain, menu, oddNames, restarting, searching, tabs, typing } from "./habits.mjs";
+import { hands } from "./hands.mjs";
+import { deciding, resending, retrying } from "./money.mjs";
+import { reconciling } from "./operating.mjs";
+import { paging } from "./paging.mjs";
+import { closing, draining, extendingAll } from "./selling.mjs";
+import { deleting, editing, making, moving, supplying } from "./stock.mjs";
 import { lookAtAll } from "./views.mjs";
+import { api, base, browser, crowd, demand, makeShop, open, signIn, until } from "./world.mjs";
+
+/** Only steps with this in their names, while one works on them. */
+const only = process.env.CONSOLE_ONLY;
 
 const step = async (name, work) => {
+  if (only && !/signing in/.test(name) && !new RegExp(only).test(name)) return;
   const began = Date.now();
   try {
     await work();
@@ -15,13 +26,17 @@ const step = async (name, work) => {
 
 const shop = await makeShop();
 const { context, page, faults, close } = await browser();
+const it = { shop, context, ...hands(page) };
+const { toasted, dialog } = it;
 const heading = (name, on = page) => on.getByRole("heading", { level: 1, name });
-const toasted = (text) => page.locator(".toast", { hasText: text }).first().waitFor();
-const dialog = page.getByRole("dialog");
 
 async function signingIn() {
   await open(page, "/holds?sku=NOTHING");
   const began = Date.now();
+  await signIn(page, "a".repeat(4_096), "a wrong password");
+  await it.besides(page.getByLabel("Username or e-mail"), "at most 254 characters");
+  await signIn(page, `ada${shop.tail}`, "a".repeat(4_096));
+  await it.besides(page.getByLabel("Password"), "at most 128 characters");
   await signIn(page, `ada${shop.tail}`, "a wrong password");
   await page.getByText("no account has this name and password").waitFor();
   await signIn(page, `carl${shop.tail}`);
@@ -121,17 +136,26 @@ async function pausing() {
   await dialog.getByLabel("Reason (optional)").fill("prices are wrong");
   await dialog.getByRole("button", { name: "Pause" }).click();
   await toasted("The sale is paused.");
-  await until("nobody can hold", () => refused("sale_paused"), 5);
+  await until("nobody can hold", () => refused("sale_paused"));
   await page.getByRole("button", { name: "Undo" }).click();
-  await until("buyers can hold again", async () => !(await refused("sale_paused")), 5);
+  await until("buyers can hold again", async () => !(await refused("sale_paused")));
 }
 
 async function freezing() {
-  await page.getByRole("link", { name: "All sales" }).click();
+  await open(page, "/sale");
   await page.getByRole("button", { name: "Freeze expiry" }).click();
   await dialog.getByLabel("Reason (optional)").fill("the bank is away");
   await dialog.getByRole("button", { name: "Freeze expiry" }).click();
   await page.getByText("the bank is away").waitFor();
+  // How long a hold has left stands still wherever it is looked at.
+  const other = await context.newPage();
+  await open(other, `/holds/${shop.held[0].reservation_id}`);
+  await other.getByText("Frozen", { exact: true }).waitFor();
+  const left = () => other.locator(".countdown").innerText();
+  const before = await left();
+  for (let asked = 0; asked < 2; asked++) await other.waitForResponse((response) => response.url().includes("/api/admin/holds/"));
+  demand(`it stands: ${before}, ${await left()}`, (await left()) === before);
+  await other.close();
   await page.getByRole("button", { name: "Thaw" }).click();
   await dialog.getByRole("button", { name: "Thaw" }).click();
   await page.getByText("Holds expire at their deadlines.").waitFor();
@@ -152,7 +176,7 @@ async function changingTheTime() {
   await until("a new hold takes it", async () => {
     const { expires_in } = await shop.hold(`ttl-${Date.now()}${shop.tail}`, shop.lamp);
     return expires_in > 60 && expires_in <= 77;
-  }, 4);
+  });
   await row.getByRole("button", { name: "Take the change away" }).click();
   await toasted("is as before.");
 }
@@ -207,6 +231,9 @@ async function losing() {
   await page.getByText("Live", { exact: true }).waitFor();
   await context.setOffline(true);
   await page.getByText("The service cannot be reached.").waitFor();
+  await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+  const box = await page.getByText("The service cannot be reached.").boundingBox();
+  demand(`whoever has scrolled sees it too: ${JSON.stringify(box)}`, box.y >= 0 && box.y < 200);
   await context.setOffline(false);
   await toasted("Connected again.");
   await page.getByText("The service cannot be reached.").waitFor({ state: "detached" });
@@ -238,8 +265,16 @@ async function asMerchant() {
   demand("no order of others", !(await page.getByText(`pavel${shop.tail}`).isVisible()));
   await open(page, `/orders/${shop.orders[1].id}`);
   await page.getByRole("alert").getByText(/nothing here|not found/i).first().waitFor();
-  await open(page, "/settings");
-  await page.getByText("There is no such view").waitFor();
+  await open(page, `/movements?product_id=${shop.ticket.id}`);
+  await it.besides(page.getByLabel("Product number"), "no such product");
+  await open(page, "/suppliers");
+  await page.getByText("Lamp makers").waitFor();
+  demand("no supplier of others", !(await page.getByText("Timber").isVisible()));
+  const [hold] = shop.held;
+  for (const path of [`/sale/${shop.ticket.id}`, `/holds/${hold.reservation_id}`, "/payments", "/dead-letters", "/settings", "/health", "/audit"]) {
+    await open(page, path);
+    await page.getByText("There is no such view").waitFor();
+  }
 }
 
 try {
@@ -249,11 +284,32 @@ try {
   await step("a sale that moves while a crowd comes", watching);
   await step("a sale paused, and that undone", pausing);
   await step("expiry frozen and thawed", freezing);
+  await step("more time for all holds of a sale", () => extendingAll(it));
+  await step("a sale drained", () => draining(it));
+  await step("a sale closed over a hold and a payment", () => closing(it));
   await step("a new hold time, and a hold that takes it", changingTheTime);
   await step("a hold released", releasing);
+  await step("thousands of holds, page by page", () => paging(it));
   await step("an order refunded", refunding);
+  await step("payments accepted, refunded, released", () => deciding(it));
+  await step("news of an order once more", () => resending(it));
+  await step("what could not be delivered, sent again", () => retrying(it));
+  await step("a product made", () => making(it));
+  await step("a product that two people edit", () => editing(it));
+  await step("a product deleted", () => deleting(it));
+  await step("goods in and out", () => moving(it));
+  await step("suppliers", () => supplying(it));
+  await step("the stores compared, and put right", () => reconciling(it));
+  await step("searches for what cannot be", () => searching(it));
   await step("a session that ends, and goes on where it was", expiring);
+  await step("a session that ends while somebody types", () => typing(it));
+  await step("two tabs, and who is in", () => tabs(it));
   await step("a connection lost and found", losing);
+  await step("an answer lost, and the same done again", () => doingAgain(it));
+  await step("a service that restarts", () => restarting(it));
+  await step("no mouse", () => byKeyboard(it));
+  await step("the menu of a phone", () => menu(it));
+  await step("odd names in narrow windows", () => oddNames(it));
   await step("a merchant, who sees their own", asMerchant);
   demand(`nothing went wrong in the page: ${faults.join("\n")}`, faults.length === 0);
 } finally {

@@ -2,6 +2,7 @@
 
 import { mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import { hands } from "./hands.mjs";
 import { axe, base, browser, crowd, demand, open, signIn } from "./world.mjs";
 
 const { CONSOLE_PICTURES } = process.env;
@@ -53,6 +54,17 @@ async function settled(page) {
   await page.evaluate(() => Promise.all(document.getAnimations().map((one) => one.finished.catch(() => {}))));
 }
 
+/** A question, and what the service refuses in it. */
+async function questioned(page, shop) {
+  const { press, answer, besides, dialog } = hands(page);
+  await open(page, `/holds/${shop.held[0].reservation_id}`);
+  await settled(page);
+  await press("Extend");
+  await answer("Extend", { Seconds: "0" });
+  await besides(dialog.getByLabel("Seconds"), "a whole number", "0");
+  await settled(page);
+}
+
 export async function lookAtAll(shop) {
   mkdirSync(CONSOLE_PICTURES, { recursive: true });
   const wrong = [];
@@ -75,6 +87,8 @@ export async function lookAtAll(shop) {
         if (wide > 0) wrong.push(`${name}, ${look}: it is ${wide} pixels wider than the window`);
         if (process.env.CONSOLE_ALL_PICTURES) await page.screenshot({ path: join(CONSOLE_PICTURES, `${name}-${look}.png`) });
       }
+      await questioned(page, shop);
+      wrong.push(...(await findings(page)).map((one) => `a question, ${look}: ${one}`));
       for (const name of PICTURES[look]) {
         await open(page, views(shop).find(([one]) => one === name)[1]);
         await settled(page);

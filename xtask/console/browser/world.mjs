@@ -6,7 +6,7 @@ import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const { HOLDFAST_URL, HOLDFAST_BIN, CONSOLE_MODULES, CONSOLE_CHROMIUM } = process.env;
+const { HOLDFAST_URL, HOLDFAST_BIN, HOLDFAST_SANDBOX_URL, CONSOLE_MODULES, CONSOLE_CHROMIUM } = process.env;
 const require = createRequire(join(CONSOLE_MODULES, "index.js"));
 const { chromium } = require("playwright-core");
 
@@ -44,7 +44,7 @@ export async function makeShop() {
   const product = (bearer, sku, name, total_stock, more = {}) =>
     api("POST", "/api/products", bearer, { sku: `${sku}${tail}`, name, total_stock, price: "49.00", ...more });
   const crowd = await product(admin, "SNEAKER", "Limited sneaker", 2_000, { category: "shoes", price: "129.00" });
-  const ticket = await product(admin, "TICKET", "Concert ticket", 500, { category: "tickets", max_per_buyer: 6, low_stock_threshold: 50 });
+  const ticket = await product(admin, "TICKET", "Concert ticket", 500, { category: "tickets", max_per_buyer: 6, low_stock_threshold: 50, hold_ttl_seconds: 1_700 });
   const lamp = await product(merchant.access, "LAMP", "Desk lamp", 40, { category: "lamps", low_stock_threshold: 50 });
   await api("POST", "/api/suppliers", merchant.access, { name: "Lamp makers", email: "sales@lamps.example", phone: "+49 30 123456" });
   const hold = (user_id, item, quantity = 1) => api("POST", "/api/reserve", storefront, { user_id, sku: item.sku, quantity });
@@ -52,13 +52,23 @@ export async function makeShop() {
     const { reservation_id } = await hold(user_id, item, quantity);
     return api("POST", "/api/checkout", storefront, { reservation_id });
   };
+  /** The order of a hold whose buyer has yet to pay in the sandbox. */
+  const paying = ({ reservation_id }) => api("POST", "/api/checkout", storefront, {
+    reservation_id, payment: { provider: "stripe", success_url: `${HOLDFAST_SANDBOX_URL}/shop/paid`, cancel_url: `${HOLDFAST_SANDBOX_URL}/shop/cancelled` },
+  });
   const orders = [];
   for (const [user, item, quantity] of [["olga", ticket, 2], ["pavel", ticket, 4], ["quentin", lamp, 1]]) {
     orders.push(await order(`${user}${tail}`, item, quantity));
   }
   const held = [];
   for (const user of ["rosa", "sami", "tara", "uma"]) held.push(await hold(`${user}${tail}`, ticket, 2));
-  return { tail, admin, storefront, merchant, crowd, ticket, lamp, orders, held, hold };
+  return { tail, admin, storefront, merchant, crowd, ticket, lamp, orders, held, hold, product, paying };
+}
+
+/** So many holds of a product, each for another buyer. */
+export function many(sku, holds) {
+  const words = ["loadtest", "--url", base, "--sku", sku, "--mix", "reserve=1", "--requests", String(holds), "--duration", "5m", "--warmup", "0s"];
+  holdfast(...words, "--connections", "8");
 }
 
 /** A crowd for a product, for so many seconds. */
@@ -68,16 +78,17 @@ export function crowd(sku, seconds) {
 }
 
 /** A fresh browser; what goes wrong in the page is noted. */
-export async function browser({ colorScheme = "light", viewport = { width: 1360, height: 860 } } = {}) {
+export async function browser({ colorScheme = "light", viewport = { width: 1360, height: 860 }, reducedMotion = "no-preference" } = {}) {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-browser-"));
   const context = await chromium.launchPersistentContext(folder, {
     executablePath: CONSOLE_CHROMIUM,
     headless: true,
     colorScheme,
     viewport,
+    reducedMotion,
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
-  context.setDefaultTimeout(20_000);
+  context.setDefaultTimeout(45_000);
   const page = context.pages()[0] ?? (await context.newPage());
   const faults = [];
   page.on("pageerror", (error) => faults.push(`an error in the page: ${error.stack}`));
@@ -101,7 +112,7 @@ export async function signIn(page, name, password = PASSWORD) {
 export const open = (page, path) => page.goto(`${base}/admin${path}`);
 
 /** Asks again until it is so. */
-export async function until(what, wanted, seconds = 20) {
+export async function until(what, wanted, seconds = 60) {
   const end = Date.now() + seconds * 1_000;
   let last;
   while (Date.now() < end) {

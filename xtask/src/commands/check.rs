@@ -13,6 +13,7 @@ use crate::cargo;
 use crate::interrupt::Interrupt;
 use crate::newman::Newman;
 use crate::progress::step;
+use crate::sandbox::Sandbox;
 use crate::schemathesis::Schemathesis;
 use crate::service::Service;
 use crate::settings::Settings;
@@ -54,12 +55,12 @@ pub(crate) fn run(arguments: &Arguments, interrupt: &Interrupt) -> Result<ExitCo
     step("the compose file", || cargo(&["test", "-q", "-p", "xtask", "--test", "compose"]))?;
     ops::check(interrupt)?;
     step("that no fault point is released", || fault_points::prove(interrupt))?;
-    let binary = cargo::release_binary(interrupt)?;
+    let (binary, sandbox) = cargo::release_binaries(interrupt)?;
     step("the Postman collection, twice", || postman(&binary, interrupt))?;
     step("webhooks, by the library of their standard", || webhooks(&binary, interrupt))?;
     step("the OpenAPI document, by questions", || questions(&binary, interrupt))?;
     if !arguments.no_browser {
-        step("the console, in a browser", || console(&binary, interrupt))?;
+        step("the console, in a browser", || console(&binary, &sandbox, interrupt))?;
     }
     eprintln!("xtask: all checks passed");
     Ok(ExitCode::SUCCESS)
@@ -96,9 +97,9 @@ fn questions(binary: &Path, interrupt: &Interrupt) -> Result<()> {
     })
 }
 
-/// The vendored parts of the page are those of the lock file, and the page does what it says. Sessions are short, so that
-/// one ends while it is looked at.
-fn console(binary: &Path, interrupt: &Interrupt) -> Result<()> {
+/// The vendored parts of the page are those of the lock file, and the page does what it says. Buyers pay in a sandbox, mail
+/// goes to whoever listens on a port of the run, and news is given up soon.
+fn console(binary: &Path, sandbox: &Path, interrupt: &Interrupt) -> Result<()> {
     let workspace = cargo::workspace()?;
     let modules = Modules::install(&cargo::target()?.join("console"), interrupt)?;
     let fresh = cargo::target()?.join("console/vendor");
@@ -110,19 +111,41 @@ fn console(binary: &Path, interrupt: &Interrupt) -> Result<()> {
             bail!("{} is not what its package has: run cargo xtask vendor", name.display());
         }
     }
-    on_a_service(binary, &UNLIMITED, interrupt, |service, authority| {
+    let mut settings = UNLIMITED.map(|name| (name, "0".to_owned())).to_vec();
+    settings.extend([
+        ("HOLDFAST__MAIL__SMTP_URL", format!("smtp://127.0.0.1:{}", free_port()?)),
+        ("HOLDFAST__MAIL__FROM", "Shop <orders@example.org>".to_owned()),
+        ("HOLDFAST__OUTBOX__ATTEMPTS", "2".to_owned()),
+        ("HOLDFAST__OUTBOX__RETRY_FIRST", "200ms".to_owned()),
+        ("HOLDFAST__OUTBOX__RETRY_MOST", "1s".to_owned()),
+    ]);
+    on_a_service_with(binary, Some(sandbox), &settings, interrupt, |service, authority| {
         let mut environment = service.environment();
         let url = format!("http://{authority}");
         environment.push(("HOLDFAST_URL".into(), url.into()));
         environment.push(("HOLDFAST_BIN".into(), binary.into()));
+        let psql = install::ensure()?.postgres_folder.join("psql");
+        environment.push(("CONSOLE_PSQL".into(), psql.into()));
         modules.use_console(&workspace, &workspace.join("docs/console"), &environment, interrupt)
     })
 }
 
-/// Runs `work` on a service with stores of its own and these settings.
+/// Runs `work` on a service with stores of its own and these limits off.
 fn on_a_service(
     binary: &Path,
-    more: &[&str],
+    unlimited: &[&'static str],
+    interrupt: &Interrupt,
+    work: impl FnOnce(&Service, &str) -> Result<()>,
+) -> Result<()> {
+    let settings: Vec<_> = unlimited.iter().map(|name| (*name, "0".to_owned())).collect();
+    on_a_service_with(binary, None, &settings, interrupt, work)
+}
+
+/// The same with these settings, and perhaps a sandbox to pay in.
+fn on_a_service_with(
+    binary: &Path,
+    sandbox: Option<&Path>,
+    more: &[(&str, String)],
     interrupt: &Interrupt,
     work: impl FnOnce(&Service, &str) -> Result<()>,
 ) -> Result<()> {
@@ -130,14 +153,23 @@ fn on_a_service(
     let stores = Stores::temporary()?;
     let port = free_port()?;
     let mut settings = Settings::new(&cargo::workspace()?, &stores, port, &random_hex(32)?)?;
-    for name in more {
-        settings.set(name, "0");
+    for (name, value) in more {
+        settings.set(name, value);
     }
     let authority = format!("127.0.0.1:{port}");
+    let folder = cargo::target()?.join("console");
+    let sandbox = sandbox
+        .map(|binary| -> Result<Sandbox> {
+            let mut sandbox = Sandbox::start(binary, &mut settings, &authority, &folder, true)?;
+            sandbox.await_ready(interrupt)?;
+            Ok(sandbox)
+        })
+        .transpose()?;
     let mut service = Service::start(binary, &settings, &authority)?;
     service.await_ready(interrupt)?;
     let outcome = work(&service, &authority);
     service.stop()?;
+    drop(sandbox);
     outcome
 }
 

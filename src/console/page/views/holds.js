@@ -1,6 +1,6 @@
 // Holds: found by buyer, SKU or id; the history of each; released or extended.
 
-import { call, usePoll } from "../api.js";
+import { call, usePoll, whole } from "../api.js";
 import { short, who } from "../format.js";
 import { address, go } from "../router.js";
 import { Badge, Button, Card, Choice, Countdown, Empty, Field, Heading, List, Loaded, Time, ask, html, reasoned, toast, usePages, withReason } from "../ui.js";
@@ -11,7 +11,10 @@ export default function Holds({ rest, query }) {
   return rest ? html`<${Hold} key=${rest} id=${rest} />` : html`<${Search} query=${query} />`;
 }
 
+const useFrozen = () => usePoll("/admin/expiry", {}, 5_000).data?.frozen;
+
 function Search({ query }) {
+  const frozen = useFrozen();
   const { user_id, sku, reservation_id, status } = query;
   const asked = Boolean(user_id || sku || reservation_id);
   const holds = usePages("/admin/holds", { user_id, sku, reservation_id, status }, { every: 5_000 });
@@ -38,7 +41,7 @@ function Search({ query }) {
         ["Buyer", (hold) => hold.user_id],
         ["Items", (hold) => items(hold)],
         ["Status", (hold) => html`<${Badge} status=${hold.status} />`],
-        ["Time left", (hold) => (hold.status === "held" ? html`<${Countdown} left=${hold.expires_in} />` : "–"), "number"],
+        ["Time left", (hold) => (hold.status === "held" ? html`<${Countdown} left=${hold.expires_in} frozen=${frozen} />` : "–"), "number"],
         ["Ended by", (hold) => html`<span class="nowrap" title=${hold.actor}>${who(hold.actor)}</span>`],
         ["", (hold) => hold.status === "held" && html`<${RowActions} hold=${hold} reload=${holds.reload} />`],
       ]} /></${Card}>`;
@@ -71,8 +74,8 @@ async function extend(hold, reload) {
     title: "Give this hold more time?",
     text: "A hold can be extended a few times, up to the longest time that it may last.",
     action: "Extend",
-    fields: [{ name: "seconds", label: "Seconds", type: "number", min: 1, value: "120" }, ...withReason],
-    work: (values) => call("POST", `/reservations/${hold.reservation_id}/extend`, { query: reasoned(values), body: { seconds: Number(values.seconds) } }),
+    fields: [{ name: "seconds", label: "Seconds", inputmode: "numeric", value: "120" }, ...withReason],
+    work: (values) => call("POST", `/reservations/${hold.reservation_id}/extend`, { query: reasoned(values), body: { seconds: whole(values.seconds) } }),
   });
   if (done) toast("The hold was extended.");
   reload();
@@ -93,13 +96,14 @@ function Hold({ id }) {
 }
 
 function Facts({ hold }) {
+  const frozen = useFrozen();
   return html`<dl class="facts">
     <div><dt>Status</dt><dd><${Badge} status=${hold.status} />${hold.reason && html` <span class="muted">${hold.reason}</span>`}</dd></div>
     <div><dt>Buyer</dt><dd><a href=${address("/holds", { user_id: hold.user_id })}>${hold.user_id}</a></dd></div>
     <div><dt>Items</dt><dd>${items(hold)}</dd></div>
     <div><dt>Made</dt><dd><${Time} at=${hold.created_at} /></dd></div>
     <div><dt>Deadline</dt><dd><${Time} at=${hold.expires_at} /></dd></div>
-    <div><dt>Time left</dt><dd>${hold.status === "held" ? html`<${Countdown} left=${hold.expires_in} />` : "–"}</dd></div>
+    <div><dt>Time left</dt><dd>${hold.status === "held" ? html`<${Countdown} left=${hold.expires_in} frozen=${frozen} />` : "–"}</dd></div>
     ${hold.order_id && html`<div><dt>Order</dt><dd><a href=${address(`/orders/${hold.order_id}`)}>${short(hold.order_id)}</a></dd></div>`}
   </dl>`;
 }

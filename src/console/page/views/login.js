@@ -35,8 +35,8 @@ export default function Login({ expired }) {
       <span class="grow">This page came without HTTPS, so signing in will be refused. Open it over HTTPS, or on the machine itself.</span></p>`}
     <form onSubmit=${submit}>
       <${Field} label="Username or e-mail" name="name" error=${wrong.username ?? wrong.email}>${(tied) => html`<input type="text" ...${tied} ref=${name}
-        autocomplete="username" autocapitalize="none" spellcheck=${false} required maxlength="254" />`}</${Field}>
-      <${Field} label="Password" name="password" type="password" error=${wrong.password} autocomplete="current-password" required maxlength="128" />
+        autocomplete="username" autocapitalize="none" spellcheck=${false} required />`}</${Field}>
+      <${Field} label="Password" name="password" type="password" error=${wrong.password} autocomplete="current-password" required />
       ${unplaced && html`<${Refused} error=${{ title: problem.title, message: problem.detail }} />`}
       <${Button} type="submit" kind="primary" busy=${busy}>Sign in</${Button}>
     </form>

@@ -1,6 +1,6 @@
 // Goods in and out, sales and returns, with the balance after each.
 
-import { post } from "../api.js";
+import { post, whole } from "../api.js";
 import { count, who } from "../format.js";
 import { address, go } from "../router.js";
 import { Badge, Button, Card, Empty, Field, Heading, List, Time, ask, html, toast, usePages } from "../ui.js";
@@ -25,16 +25,20 @@ export async function move(product, movement_type, done) {
     text: into ? "Buyers can have them at once." : "Only what is neither held nor sold can go.",
     action: into ? "Book in" : "Book out",
     fields: [
-      { name: "quantity", label: "Units", type: "number", min: 1, value: "1" },
-      { name: "note", label: "Note (optional)", maxlength: 500, optional: true },
+      { name: "quantity", label: "Units", inputmode: "numeric", value: "1" },
+      { name: "note", label: "Note (optional)", optional: true },
     ],
-    work: ({ quantity, note }) => post("/stock", { product_id: product.id, movement_type, quantity: Number(quantity), ...(note.trim() && { note: note.trim() }) }),
+    work: ({ quantity, note }) => post("/stock", { product_id: product.id, movement_type, quantity: whole(quantity), ...(note.trim() && { note: note.trim() }) }),
   });
   if (moved) toast(`${count(moved.quantity)} units booked ${into ? "in" : "out"}; ${count(moved.stock_after)} on hand.`);
   done();
 }
 
-const instant = (text, end) => (text ? new Date(`${text}T${end ? "23:59:59.999" : "00:00:00"}`).toISOString() : undefined);
+/** The beginning or the end of a day here; what is no day goes as it is, and the API says so. */
+function instant(text, end) {
+  const at = new Date(`${text}T${end ? "23:59:59.999" : "00:00:00"}`);
+  return text && !Number.isNaN(at.getTime()) ? at.toISOString() : text;
+}
 
 export default function Movements({ query }) {
   const asked = { product_id: query.product_id, from: instant(query.from), to: instant(query.to, true) };
@@ -42,7 +46,7 @@ export default function Movements({ query }) {
   const wrong = moves.error?.fields ?? {};
   const search = (event) => {
     event.preventDefault();
-    go("/movements", Object.fromEntries(new FormData(event.target)));
+    go("/movements", Object.fromEntries([...new FormData(event.target)].map(([name, value]) => [name, value.trim()])));
   };
   return html`
     <${Heading} title="Movements" about="Every unit that came, went, was sold or came back." />

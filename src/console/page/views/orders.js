@@ -7,7 +7,6 @@ import { isAdmin } from "../session.js";
 import { Badge, Button, Card, Choice, Empty, Field, Heading, List, Loaded, Time, ask, attempt, html, toast, usePages } from "../ui.js";
 
 const STATUSES = [["", "All"], ["pending_payment", "Pending payment"], ["paid", "Paid"], ["fulfilled", "Fulfilled"], ["cancelled", "Cancelled"], ["refunded", "Refunded"]];
-const UUID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 export default function Orders({ rest, query }) {
   return rest ? html`<${Order} key=${rest} id=${rest} />` : html`<${Search} query=${query} />`;
@@ -20,7 +19,7 @@ function Search({ query }) {
   const search = (event) => {
     event.preventDefault();
     const { id, ...given } = Object.fromEntries([...new FormData(event.target)].map(([name, value]) => [name, value.trim()]));
-    if (UUID.test(id)) go(`/orders/${id}`);
+    if (id) go(`/orders/${encodeURIComponent(id)}`);
     else go("/orders", given);
   };
   return html`

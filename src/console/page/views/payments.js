@@ -9,6 +9,12 @@ const STATUSES = [["", "All"], ["review", "In review"], ["initiated", "Initiated
 const PROVIDERS = [["", "All"], ["stripe", "Stripe"], ["bkash", "bKash"]];
 const provider = (payment) => PROVIDERS.find(([key]) => key === payment.provider)?.[1] ?? payment.provider;
 
+/** Why a person has to decide, in the words of the one who does. */
+const WHY = {
+  amount: "Another amount was paid than was ordered.", currency: "It was paid in another currency.",
+  reference: "The provider names another order.", livemode: "It was paid with test money, or with real money in a test.",
+};
+
 /** How a payment whose money does not fit its order can end. */
 const OUTCOMES = {
   accept: { title: "Accept this payment?", text: "The order is paid as if everything had agreed.", action: "Accept", done: "The payment was accepted." },
@@ -48,8 +54,18 @@ function Search({ query }) {
         ["Provider", provider],
         ["Amount", (payment) => money(payment.amount, payment.currency), "number"],
         ["State", (payment) => html`<${Badge} status=${payment.status} />`],
+        ["What is wrong", (payment) => why(payment) ?? "–"],
         ["Made", (payment) => html`<${Time} at=${payment.created_at} />`],
       ]} /></${Card}>`;
+}
+
+const why = ({ failure }) => failure && (WHY[failure] ?? words(failure));
+
+/** What does not fit, above the buttons that decide about it. */
+function Doubt({ payment }) {
+  const list = usePoll("/admin/payments", { status: "review", order_id: payment.order_id });
+  const told = list.data && why(list.data.items.find(({ id }) => id === payment.id) ?? {});
+  return told && html`<div class="notice warn"><${Icon} name="triangle-alert" /><span class="grow">${told} Compare with the provider's own page, then decide.</span></div>`;
 }
 
 function Payment({ id }) {
@@ -57,8 +73,10 @@ function Payment({ id }) {
   const payment = poll.data;
   const resolve = (outcome) => async () => {
     const { done, ...question } = OUTCOMES[outcome];
-    const work = (values) => post(`/admin/payments/${id}/resolve`, reasoned(values, { outcome }));
-    if (await ask({ ...question, fields: withReason, work })) toast(done);
+    const work = (values) => post(`/admin/payments/${encodeURIComponent(id)}/resolve`, reasoned(values, { outcome }));
+    const resolved = await ask({ ...question, fields: withReason, work });
+    if (resolved?.status === "review") toast("The provider gives nothing back, so it stays in review.", { tone: "bad" });
+    else if (resolved) toast(done);
     poll.reload();
   };
   return html`
@@ -68,6 +86,7 @@ function Payment({ id }) {
         <${Button} icon="undo-2" kind="danger-quiet" onClick=${resolve("refund")}>Refund</${Button}>
         <${Button} icon="ban" kind="danger-quiet" onClick=${resolve("release")}>Release units</${Button}>`}
     </${Heading}>
+    ${payment?.status === "review" && html`<${Doubt} payment=${payment} />`}
     <${Loaded} of=${poll} rows=${7}>${() => html`
       <${Card} title="The payment"><dl class="facts">
         <div><dt>State</dt><dd><${Badge} status=${payment.status} /></dd></div>

@@ -1,7 +1,7 @@
 // One product: its terms, its stock, goods in and out.
 
 import { useState } from "../vendor/hooks.js";
-import { patch, post, remove, usePoll } from "../api.js";
+import { Problem, get, patch, post, remove, under, useKey, usePoll, whole } from "../api.js";
 import { address, go } from "../router.js";
 import { isAdmin } from "../session.js";
 import { Button, Card, Empty, Field, Heading, List, Loaded, Refused, ask, html, toast, usePages } from "../ui.js";
@@ -10,15 +10,15 @@ import { columns, move } from "./movements.js";
 
 /** `[name, label, how it is written, hint]` */
 const FIELDS = [
-  ["name", "Name", { required: true, maxlength: 200, wide: true }],
-  ["sku", "SKU", { maxlength: 64, once: true }, "Cannot be changed, and is never used again. Left empty, one is made."],
-  ["category", "Category", { maxlength: 64 }],
+  ["name", "Name", { required: true, wide: true }],
+  ["sku", "SKU", { once: true }, "Cannot be changed, and is never used again. Left empty, one is made."],
+  ["category", "Category", {}],
   ["price", "Price", { inputmode: "decimal" }],
-  ["currency", "Currency", { maxlength: 3, once: true }, "Left empty, the shop's own."],
-  ["total_stock", "Stock", { type: "number", min: 0, once: true, required: true }, "Later it changes by goods in and out."],
-  ["low_stock_threshold", "Low below", { type: "number", min: 0 }, "You are told when fewer are left."],
-  ["hold_ttl_seconds", "Hold time in seconds", { type: "number", min: 1 }, "Left empty, the setting of the service."],
-  ["max_per_buyer", "At most per buyer", { type: "number", min: 1 }],
+  ["currency", "Currency", { once: true }, "Left empty, the shop's own."],
+  ["total_stock", "Stock", { inputmode: "numeric", once: true, required: true }, "Later it changes by goods in and out."],
+  ["low_stock_threshold", "Low below", { inputmode: "numeric" }, "You are told when fewer are left."],
+  ["hold_ttl_seconds", "Hold time in seconds", { inputmode: "numeric" }, "Left empty, the setting of the service."],
+  ["max_per_buyer", "At most per buyer", { inputmode: "numeric" }],
   ["sale_starts_at", "Sale starts", { type: "datetime-local", step: 1 }],
   ["sale_ends_at", "Sale ends", { type: "datetime-local", step: 1 }],
   ["supplier_id", "Supplier", { choice: true }],
@@ -34,21 +34,20 @@ function local(text) {
   return `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())}T${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
 }
 
-/** What a form says, as the API takes it; what was left empty is null. */
+/** What stands in each field, as it is written there. */
+const written = (product, name) => (MOMENTS.includes(name) ? local(product?.[name]) : String(product?.[name] ?? ""));
+
+/** What a form says, as the API takes it: of a product that there is only what differs from it, and null for what was emptied. */
 function body(form, product) {
   const said = {};
-  for (const [name, , how] of FIELDS) {
-    if (product && how.once) continue;
-    const text = String(form.get(name) ?? "").trim();
-    if (text === "") {
-      if (product) said[name] = null;
-      continue;
-    }
-    said[name] = NUMBERS.includes(name) ? Number(text) : MOMENTS.includes(name) ? new Date(text).toISOString() : text;
+  for (const name of [...FIELDS.map(([name]) => name), "description"]) {
+    const text = form.get(name)?.trim();
+    if (text === undefined || text === written(product, name).trim()) continue;
+    if (text === "") said[name] = name === "description" ? "" : null;
+    else said[name] = NUMBERS.includes(name) ? whole(text) : MOMENTS.includes(name) ? new Date(text).toISOString() : text;
   }
-  const description = String(form.get("description") ?? "").trim();
-  if (description || product) said.description = description || null;
-  said.published = form.get("published") === "on";
+  const published = form.get("published") === "on";
+  if (published !== product?.published) said.published = published;
   if (product) said.version = product.version;
   return said;
 }
@@ -60,20 +59,22 @@ export default function Product({ id }) {
 
 function Existing({ id }) {
   const product = usePoll(`/products/${encodeURIComponent(id)}`);
+  const [saved, setSaved] = useState(null);
+  const known = saved ?? product.data;
   const back = { href: address("/products"), text: "All products" };
   const owned = product.data && "version" in product.data && "low_stock_threshold" in product.data;
   if (product.data && !owned) {
     return html`<${Heading} title="Product" back=${back} /><${Card}><${Empty} icon="search" title="Nothing here">There is no such product, or it is not yours to see.</${Empty}></${Card}>`;
   }
   return html`
-    <${Heading} title=${product.data?.name ?? "Product"} back=${back} about=${product.data && html`<span class="mono">${product.data.sku}</span>`}>
+    <${Heading} title=${known?.name ?? "Product"} back=${back} about=${product.data && html`<span class="mono">${product.data.sku}</span>`}>
       ${product.data && html`
         ${isAdmin() && html`<a class="button plain" href=${address(`/sale/${id}`)}>Watch the sale</a>`}
-        <${Button} icon="trash-2" kind="danger-quiet" onClick=${() => destroy(product.data)}>Delete</${Button}>`}
+        <${Button} icon="trash-2" kind="danger-quiet" onClick=${() => destroy(known)}>Delete</${Button}>`}
     </${Heading}>
     <${Loaded} of=${product} rows=${9}>${(found) => html`
       <${Stock} product=${found} />
-      <${Form} key=${found.version} product=${found} saved=${product.reload} />`}</${Loaded}>`;
+      <${Form} key=${saved?.version} product=${saved ?? found} saved=${setSaved} />`}</${Loaded}>`;
 }
 
 async function destroy(product) {
@@ -104,29 +105,53 @@ function Stock({ product }) {
       empty=${html`<${Empty} icon="boxes" title="Nothing has moved yet">Goods in and out, sales and returns stand here.</${Empty}>`} /></${Card}>`;
 }
 
-function Form({ product, saved }) {
+/** What somebody else changed meanwhile, of the fields that were typed in here too. */
+function differing(was, now, form) {
+  const typed = (name) => form.has(name) && ![written(was, name), written(now, name)].includes(form.get(name).trim());
+  const names = [...FIELDS.map(([name]) => name), "description"];
+  const changed = names.filter((name) => typed(name) && written(was, name) !== written(now, name));
+  return Object.fromEntries(changed.map((name) => [name, `changed meanwhile to ${written(now, name) || "nothing"}`]));
+}
+
+/** Fields that nobody touched follow the product; what was typed stays until it is saved. */
+function Form({ product: given, saved }) {
+  const [product, setProduct] = useState(given);
   const [problem, setProblem] = useState(null);
   const [busy, setBusy] = useState(false);
+  const keyOf = useKey();
   const suppliers = usePoll("/suppliers", { limit: 200 });
-  const wrong = problem?.fields ?? {};
+  const wrong = problem ? { ...problem.fields, ...problem.differing } : {};
   const known = FIELDS.map(([name]) => name).concat("description", "published");
   const unplaced = problem && !known.some((name) => wrong[name]);
   async function submit(event) {
     event.preventDefault();
-    const said = body(new FormData(event.target), product);
+    const form = new FormData(event.target);
+    const said = body(form, product);
+    const unfinished = MOMENTS.filter((name) => event.target.elements[name].validity.badInput);
+    if (unfinished.length) {
+      // Half a moment reads as none, which would take it away.
+      const errors = unfinished.map((field) => ({ field, message: "expected a whole date and time, or nothing" }));
+      setProblem(new Problem(422, { errors }));
+      return;
+    }
     setBusy(true);
     setProblem(null);
     try {
       if (product) {
-        await patch(`/products/${product.id}`, said);
+        const now = await patch(`/products/${product.id}`, said);
         toast("Saved.");
-        saved();
+        saved(now);
       } else {
-        const made = await post("/products", said);
+        const made = await under(keyOf(said), () => post("/products", said));
         toast(`${made.name} was made.`);
         go(`/products/${made.id}`);
       }
     } catch (refusal) {
+      if (refusal.code === "version_conflict") {
+        const now = await get(`/products/${product.id}`).catch(() => product);
+        refusal.differing = differing(product, now, form);
+        setProduct(now);
+      }
       setProblem(refusal);
     } finally {
       setBusy(false);
@@ -135,15 +160,15 @@ function Form({ product, saved }) {
   const options = [["", "None"], ...(suppliers.data?.items ?? []).map(({ id, name }) => [String(id), name])];
   const chosen = product?.supplier_id ? String(product.supplier_id) : "";
   if (chosen && !options.some(([key]) => key === chosen)) options.push([chosen, `Supplier ${chosen}`]);
-  const value = (name) => (MOMENTS.includes(name) ? local(product?.[name]) : (product?.[name] ?? ""));
   return html`<${Card} title=${product ? "Terms" : ""}><form class="form" onSubmit=${submit} novalidate>
     ${FIELDS.map(([name, label, { once, choice, ...how }, hint]) => choice
       ? html`<${Field} key=${name} label=${label} name=${name} error=${wrong[name]}>${(tied) => html`<select ...${tied}>
           ${options.map(([key, text]) => html`<option key=${key} value=${key} selected=${key === chosen}>${text}</option>`)}</select>`}</${Field}>`
-      : !(product && once) && html`<${Field} key=${name} label=${label} name=${name} hint=${hint} error=${wrong[name]} value=${value(name)} ...${how} />`)}
-    <${Field} label="Description" name="description" wide error=${wrong.description}>${(tied) => html`<textarea ...${tied} rows="3" maxlength="4000" defaultValue=${product?.description ?? ""}></textarea>`}</${Field}>
+      : !(product && once) && html`<${Field} key=${name} label=${label} name=${name} hint=${hint} error=${wrong[name]} value=${written(product, name)} ...${how} />`)}
+    <${Field} label="Description" name="description" wide error=${wrong.description}>${(tied) => html`<textarea ...${tied} rows="3" defaultValue=${product?.description ?? ""}></textarea>`}</${Field}>
     <label class="check wide"><input type="checkbox" name="published" defaultChecked=${product?.published ?? true} />Published: buyers see it and can hold it</label>
-    ${unplaced && html`<div class="wide"><${Refused} error=${problem} /></div>`}
+    ${(unplaced || problem?.differing) && html`<div class="wide"><${Refused} error=${problem} />
+      ${problem.differing && html`<p class="hint">Fields that you left alone show what stands now. Save again to put yours in the place of the others.</p>`}</div>`}
     <div class="form-foot">
       <${Button} type="submit" kind="primary" icon="check" busy=${busy}>${product ? "Save" : "Make product"}</${Button}>
     </div>

@@ -1,7 +1,7 @@
 // One sale: its figures once a second, the last quarter of an hour, and what can be done about it.
 
 import { useEffect, useRef, useState } from "../vendor/hooks.js";
-import { connection, get, post, usePoll } from "../api.js";
+import { connection, get, post, usePoll, whole } from "../api.js";
 import { Chart } from "../chart.js";
 import { count, duration, rate } from "../format.js";
 import { address } from "../router.js";
@@ -140,8 +140,8 @@ function Controls({ sale, reload }) {
       title: "Give every hold of this sale more time?",
       text: "Each live hold is extended, up to the longest time that a hold may last.",
       action: "Extend",
-      fields: [{ name: "seconds", label: "Seconds", type: "number", min: 1, value: "120" }, ...withReason],
-      work: (values) => post(`/admin/sales/${sale.product_id}/extend-holds`, reasoned(values, { seconds: Number(values.seconds) })),
+      fields: [{ name: "seconds", label: "Seconds", inputmode: "numeric", value: "120" }, ...withReason],
+      work: (values) => post(`/admin/sales/${sale.product_id}/extend-holds`, reasoned(values, { seconds: whole(values.seconds) })),
     });
     if (answer) toast(`${count(answer.extended)} holds extended${answer.skipped ? `, ${count(answer.skipped)} could not be` : ""}.`);
     reload();

@@ -1,6 +1,6 @@
 // Settings that change while the service runs: what is in force, where it comes from, who changed it.
 
-import { useEffect, useState } from "../vendor/hooks.js";
+import { useState } from "../vendor/hooks.js";
 import { patch, usePoll } from "../api.js";
 import { count, who, words } from "../format.js";
 import { address } from "../router.js";
@@ -49,12 +49,18 @@ function parsed(text, kind) {
 
 function Setting({ setting, version, reload }) {
   const { name, value, kind, unit, description, source, origin, before, changed_by, changed_at, minimum, maximum } = setting;
-  const [text, setText] = useState(shown(value));
+  // Nothing, until somebody types: what others change meanwhile is shown, and overwrites nothing that was typed.
+  const [typed, setText] = useState(null);
+  const [seen, setSeen] = useState(null);
   const [error, setError] = useState(null);
   const [busy, setBusy] = useState(false);
   const [running, setRunning] = useState(false);
+  const text = typed ?? shown(value);
   const dirty = text !== shown(value);
-  useEffect(() => setText(shown(value)), [shown(value)]);
+  const type = (event) => {
+    if (!dirty) setSeen(shown(value));
+    setText(event.target.value);
+  };
   async function change(to, more = {}) {
     setBusy(true);
     setError(null);
@@ -63,6 +69,7 @@ function Setting({ setting, version, reload }) {
       const undo = () => patch("/admin/settings", { [name]: source === "live" ? value : null }).then(reload, (refusal) => toast(refusal.message, { tone: "bad" }));
       toast(to === null ? `${title(name)} is as before.` : `${title(name)} was changed.`, { undo });
       setRunning(false);
+      setText(null);
       reload();
     } catch (refusal) {
       setError(refusal.fields?.[name] ?? refusal.message);
@@ -85,17 +92,18 @@ function Setting({ setting, version, reload }) {
     </div>
     <form onSubmit=${submit} novalidate>
       <div class="setting-edit">
-        <${Field} label=${html`<span class="unseen">${title(name)}</span>${words([UNITS[unit] ?? unit, range].filter(Boolean).join(", ") || (KINDS[kind] ?? kind))}`} name=${name} error=${error}>${(tied) => kind === "boolean"
-          ? html`<${Choice} ...${tied} options=${[["true", "On"], ["false", "Off"]]} value=${text} onChange=${(event) => setText(event.target.value)} />`
-          : html`<input type="text" inputmode=${kind === "integer" ? "numeric" : undefined} ...${tied} value=${text} onInput=${(event) => setText(event.target.value)} />`}</${Field}>
+        <${Field} label=${html`<span class="unseen">${title(name)}</span>${words([UNITS[unit] ?? unit, range].filter(Boolean).join(", ") || (KINDS[kind] ?? kind))}`} name=${name} error=${error}
+          hint=${dirty && seen !== shown(value) && `Changed meanwhile to ${shown(value) || "nothing"}.`}>${(tied) => kind === "boolean"
+          ? html`<${Choice} ...${tied} options=${[["true", "On"], ["false", "Off"]]} value=${text} onChange=${type} />`
+          : html`<input type="text" inputmode=${kind === "integer" ? "numeric" : undefined} ...${tied} value=${text} onInput=${type} />`}</${Field}>
       </div>
-      ${dirty && html`<div class="setting-reason"><${Field} label="Reason (optional)" name="reason" maxlength="200" /></div>`}
+      ${dirty && html`<div class="setting-reason"><${Field} label="Reason (optional)" name="reason" /></div>`}
       ${dirty && name === TTL && html`<fieldset class="choices"><legend class="unseen">Which holds</legend>
         <label class="check"><input type="radio" name="which" checked=${!running} onChange=${() => setRunning(false)} />New holds only</label>
         <label class="check"><input type="radio" name="which" checked=${running} onChange=${() => setRunning(true)} />Also running holds</label>
       </fieldset>`}
       <div class="actions setting-actions">
-        ${dirty && html`<${Button} type="submit" kind="primary" busy=${busy}>Save</${Button}><${Button} onClick=${() => (setText(shown(value)), setError(null))}>Cancel</${Button}>`}
+        ${dirty && html`<${Button} type="submit" kind="primary" busy=${busy}>Save</${Button}><${Button} onClick=${() => (setText(null), setError(null))}>Cancel</${Button}>`}
         ${!dirty && source === "live" && html`<${Button} icon="rotate-ccw" busy=${busy} onClick=${() => change(null)}>Take the change away</${Button}>`}
       </div>
     </form>

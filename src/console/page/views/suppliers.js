@@ -4,7 +4,7 @@ import { post, put, remove } from "../api.js";
 import { Button, Card, Empty, Heading, List, ask, html, toast, usePages } from "../ui.js";
 
 const fields = (supplier = {}) => [
-  { name: "name", label: "Name", maxlength: 200, value: supplier.name },
+  { name: "name", label: "Name", value: supplier.name },
   { name: "email", label: "E-mail (optional)", type: "email", optional: true, value: supplier.email },
   { name: "phone", label: "Phone (optional)", optional: true, value: supplier.phone },
   { name: "address", label: "Address (optional)", optional: true, value: supplier.address },
