@@ -66,6 +66,7 @@ pub struct App {
     tasks: Tasks,
     pools: Vec<Db>,
     shutdown_timeout: Duration,
+    shutdown_delay: Duration,
 }
 
 #[derive(Default)]
@@ -157,6 +158,7 @@ impl App {
             tasks,
             pools,
             shutdown_timeout: settings.server.shutdown_timeout,
+            shutdown_delay: settings.server.shutdown_delay,
         })
     }
 
@@ -183,9 +185,15 @@ impl App {
         }
     }
 
+    /// Lets balancers see that this replica leaves, while it still takes requests.
+    pub async fn leave(&self) {
+        self.readiness.leave();
+        tokio::time::sleep(self.shutdown_delay).await;
+    }
+
     /// Stops taking requests, finishes those in flight and everything they began, then lets the stores go.
     pub async fn stop(self) -> anyhow::Result<()> {
-        self.readiness.set("server", false, "stopping");
+        self.readiness.leave();
         self.reservations.end_streams();
         let stopping = self.servers.iter().map(|server| server.stop(true));
         let stopped = futures_util::future::join_all(stopping);
