@@ -542,8 +542,11 @@ async fn upkeep(
     let turns = metrics::UPKEEP.as_secs() / PROBE.as_secs();
     let mut turn = 0;
     loop {
-        match db.read("-- postgres.probe\nselect 1", &[]).await {
-            Ok(_) => readiness.set("postgres", true, "answering"),
+        match postgres::is_writable(&db).await {
+            Ok(true) => readiness.set("postgres", true, "answering"),
+            Ok(false) => {
+                readiness.set("postgres", false, "read-only: a standby that was not promoted?");
+            }
             Err(fault) => readiness.set("postgres", false, fault.to_string()),
         }
         vitals.measure_pools();
