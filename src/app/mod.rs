@@ -20,7 +20,7 @@ use crate::kernel::Clock;
 use crate::payments::Payments;
 use crate::platform::http::probes::Readiness;
 use crate::platform::vitals::Vitals;
-use crate::platform::{Db, Tasks, metrics};
+use crate::platform::{Db, Tasks, metrics, postgres};
 use crate::reservations::{self, Reservations};
 use crate::settings::LiveSettings;
 
@@ -45,6 +45,7 @@ pub struct App {
     tasks: Tasks,
     pools: Vec<Db>,
     shutdown_timeout: Duration,
+    shutdown_delay: Duration,
 }
 
 #[derive(Default)]
@@ -97,6 +98,7 @@ impl App {
             tasks,
             pools,
             shutdown_timeout: settings.server.shutdown_timeout,
+            shutdown_delay: settings.server.shutdown_delay,
         })
     }
 
@@ -123,9 +125,15 @@ impl App {
         }
     }
 
+    /// Lets balancers see that this replica leaves, while it still takes requests.
+    pub async fn leave(&self) {
+        self.readiness.leave();
+        tokio::time::sleep(self.shutdown_delay).await;
+    }
+
     /// Stops taking requests, finishes those in flight and everything they began, then lets the stores go.
     pub async fn stop(self) -> anyhow::Result<()> {
-        self.readiness.set("server", false, "stopping");
+        self.readiness.leave();
         self.reservations.end_streams();
         let stopping = self.servers.iter().map(|server| server.stop(true));
         let stopped = futures_util::future::join_all(stopping);
@@ -170,8 +178,11 @@ async fn upkeep(
     let turns = metrics::UPKEEP.as_secs() / PROBE.as_secs();
     let mut turn = 0;
     loop {
-        match db.read("-- postgres.probe\nselect 1", &[]).await {
-            Ok(_) => readiness.set("postgres", true, "answering"),
+        match postgres::is_writable(&db).await {
+            Ok(true) => readiness.set("postgres", true, "answering"),
+            Ok(false) => {
+                readiness.set("postgres", false, "read-only: a standby that was not promoted?");
+            }
             Err(fault) => readiness.set("postgres", false, fault.to_string()),
         }
         vitals.measure_pools();

@@ -25,7 +25,7 @@ pub(super) fn serve_api(
     redis: Redis,
 ) -> anyhow::Result<(actix_web::dev::Server, SocketAddr)> {
     let wanted = (settings.server.host.clone(), settings.server.port);
-    let origins = settings.cors.clone();
+    let origins = (settings.cors.clone(), handles.current.clone());
     let server = HttpServer::new(move || {
         let handles = handles.on_lane(&redis);
         HttpApp::new()
@@ -33,7 +33,7 @@ pub(super) fn serve_api(
             .wrap(from_fn(idempotent))
             .wrap(from_fn(limited))
             .wrap(Compress::default())
-            .wrap(cors(&origins))
+            .wrap(cors(&origins.0, origins.1.clone()))
             .wrap(TracingLogger::<RequestSpan>::new())
             .wrap(from_fn(edge))
     });

@@ -35,12 +35,21 @@ pub async fn run(args: &ServeArgs, loaded: Loaded) -> anyhow::Result<()> {
         tokio::select! {
             _ = terminate.recv() => tracing::info!("told to stop (SIGTERM)"),
             _ = interrupt.recv() => tracing::info!("told to stop (SIGINT)"),
-            () = app.failed() => tracing::error!("the HTTP server ended by itself"),
+            () = app.failed() => {
+                tracing::error!("the HTTP server ended by itself");
+                break;
+            }
             _ = hangup.recv() => {
                 tracing::info!("told to read the settings files (SIGHUP)");
                 app.read_files();
                 continue;
             }
+        }
+        // Who says it twice is in a hurry.
+        tokio::select! {
+            () = app.leave() => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
         }
         break;
     }

@@ -20,6 +20,12 @@ pub struct CorsSettings {
 }
 
 impl CorsSettings {
+    /// Whether a page of this origin may call the API.
+    #[must_use]
+    pub fn allows(&self, origin: &[u8]) -> bool {
+        self.origins.iter().any(|allowed| allowed == "*" || allowed.as_bytes() == origin)
+    }
+
     pub(super) fn check(&self, found: &mut Findings) {
         let any = self.origins.iter().any(|origin| origin == "*");
         let path = "cors.origins";

@@ -56,6 +56,12 @@ pub const LIVE: &[LiveSetting] = &[
         None,
         "Whether an order made with a customer's own token needs a payment made here",
     ),
+    live(
+        "cors.origins",
+        Kind::List,
+        None,
+        "Origins whose pages may call the API from a browser; `*` alone is any",
+    ),
     live("log.filter", Kind::Text, None, "What is logged: a level, or levels by module"),
     live(
         "payments.return_origins",
@@ -169,6 +175,7 @@ impl Settings {
     pub fn with_live_of(&self, newer: &Settings) -> Settings {
         let mut settings = self.clone();
         settings.checkout = newer.checkout.clone();
+        settings.cors.origins.clone_from(&newer.cors.origins);
         settings.log.filter.clone_from(&newer.log.filter);
         settings.payments.return_origins.clone_from(&newer.payments.return_origins);
         settings.payments.window = newer.payments.window;

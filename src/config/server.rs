@@ -26,6 +26,9 @@ pub struct ServerSettings {
     /// How long running requests and background work may take to finish after the stop signal.
     #[serde(with = "humantime_serde")]
     pub shutdown_timeout: Duration,
+    /// How long the service goes on serving after the stop signal, while `/readyz` says that it leaves.
+    #[serde(with = "humantime_serde")]
+    pub shutdown_delay: Duration,
     /// Largest request body, in bytes.
     pub body_limit_bytes: usize,
     /// Names by which clients may call the service; none means any.
@@ -37,6 +40,7 @@ pub struct ServerSettings {
 }
 
 const LONGEST_DEADLINE: Duration = Duration::from_secs(60);
+const LONGEST_DELAY: Duration = Duration::from_secs(5 * 60);
 const LARGEST_BODY_BYTES: usize = 1024 * 1024;
 
 impl ServerSettings {
@@ -52,6 +56,11 @@ impl ServerSettings {
             !self.request_deadline.is_zero() && self.request_deadline <= LONGEST_DEADLINE,
             "server.request_deadline",
             "must be above zero and at most 60s",
+        );
+        found.require(
+            self.shutdown_delay <= LONGEST_DELAY,
+            "server.shutdown_delay",
+            "must be at most 5m",
         );
         found.require(
             (1024..=LARGEST_BODY_BYTES).contains(&self.body_limit_bytes),

@@ -216,7 +216,7 @@ impl Notifications {
                 Ok(()) => Sent::Delivered,
                 Err(MailError::NoAddress) => Sent::Nobody,
                 Err(error @ MailError::Rejected) => Sent::Hopeless(error.to_string()),
-                Err(error @ MailError::Away) => Sent::Failed(error.to_string()),
+                Err(error @ (MailError::Away | MailError::Late)) => Sent::Failed(error.to_string()),
                 Err(MailError::Fault(fault)) => {
                     tracing::warn!(error = fault.chain(), "a mail waits");
                     Sent::Left

@@ -1,6 +1,8 @@
 //! Mail to buyers about their orders, written when it is sent: the outbox knows only of which order. The address stands
 //! in the order, or in the buyer's account, and nowhere in a log.
 
+use std::time::Duration;
+
 use lettre::message::header::{HeaderName, HeaderValue};
 use lettre::message::{Mailbox, MultiPart};
 use lettre::transport::smtp::PoolConfig;
@@ -67,6 +69,7 @@ struct Written {
 pub(super) struct Mailer {
     transport: AsyncSmtpTransport<Tokio1Executor>,
     from: Mailbox,
+    timeout: Duration,
     pub(super) concurrency: usize,
 }
 
@@ -79,6 +82,8 @@ pub(super) enum MailError {
     Rejected,
     #[error("the mail server did not take it")]
     Away,
+    #[error("the mail server did not answer in time")]
+    Late,
     #[error(transparent)]
     Fault(#[from] Fault),
 }
@@ -98,6 +103,7 @@ impl Mailer {
                 .pool_config(pool)
                 .build(),
             from: settings.from.parse().map_err(|_checked| Fault::internal("reading mail.from"))?,
+            timeout: settings.timeout,
             concurrency: settings.concurrency,
         }))
     }
@@ -120,10 +126,12 @@ impl Mailer {
             .map_err(|error| Fault::internal("writing a mail").because(error).into())
     }
 
+    /// The transport bounds only its connecting: a server that takes the connection and says nothing would hold it for ever.
     async fn send(&self, message: Message) -> Result<(), MailError> {
-        match self.transport.send(message).await {
-            Ok(_) => Ok(()),
-            Err(error) => Err(verdict(error.is_permanent(), error.status().map(u16::from))),
+        match tokio::time::timeout(self.timeout, self.transport.send(message)).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(error)) => Err(verdict(error.is_permanent(), error.status().map(u16::from))),
+            Err(_late) => Err(MailError::Late),
         }
     }
 }

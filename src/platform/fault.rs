@@ -65,7 +65,7 @@ impl Fault {
 
     /// The same for somebody else who waited for the same thing; its causes as text.
     pub fn repeat(&self) -> Self {
-        let source = self.source.as_ref().map(|source| source.to_string().into());
+        let source = std::error::Error::source(self).map(|source| chain_of(source).into());
         Self { source, ..*self }
     }
 
@@ -81,14 +81,18 @@ impl Fault {
 
     /// The whole chain of causes in one line, for the log.
     pub fn chain(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = std::error::Error::source(self);
-        while let Some(error) = cause {
-            text = format!("{text}: {error}");
-            cause = error.source();
-        }
-        text
+        chain_of(self)
     }
+}
+
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
 }
 
 impl fmt::Display for Fault {
@@ -100,5 +104,20 @@ impl fmt::Display for Fault {
 impl std::error::Error for Fault {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waited_for_the_same_thing_hears_of_all_causes() {
+        let deep = Fault::internal("asking").because("permission denied");
+        let fault = Fault::unavailable("selling", Outcome::Unknown).because(deep);
+        assert_eq!(fault.chain(), "selling: asking: permission denied");
+        let repeated = fault.repeat();
+        assert_eq!(repeated.chain(), fault.chain());
+        assert_eq!((repeated.kind(), repeated.outcome()), (Kind::Unavailable, Outcome::Unknown));
     }
 }

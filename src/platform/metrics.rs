@@ -147,9 +147,32 @@ pub fn turned(name: &'static str) {
     metrics::gauge!(LOOP_TURN, "loop" => name).set(now_s);
 }
 
-/// What should never rise is there from the beginning: Prometheus sees no rise in what appears with its first event.
+/// What an alert or a panel watches for its rise is there from the beginning: Prometheus sees no rise in what appears with
+/// its first event.
 fn begin_at_zero() {
     use metrics::counter;
+    metrics::gauge!(EVENT_STREAMS).set(0.0);
+    for code in [
+        "already_held",
+        "insufficient_stock",
+        "buyer_limit",
+        "sale_not_open",
+        "sale_closed",
+        "sale_paused",
+        "invalid_field",
+        "hold_churn",
+        "unknown_product",
+    ] {
+        counter!(REFUSALS, "code" => code).increment(0);
+    }
+    for policy in ["customer", "anonymous", "register", "login", "account"] {
+        counter!(RATE_LIMITED, "policy" => policy).increment(0);
+    }
+    for provider in ["stripe", "bkash"] {
+        for end in ["paid", "failed", "cancelled", "expired", "refunded"] {
+            counter!(PAYMENTS, "provider" => provider, "end" => end).increment(0);
+        }
+    }
     for why in ["amount", "currency", "reference", "livemode", "session", "refund", "dispute"] {
         counter!(PAYMENT_REVIEWS, "why" => why).increment(0);
     }

@@ -303,6 +303,13 @@ pub async fn check(db: &Db) -> anyhow::Result<()> {
     refuse_newer(found)
 }
 
+/// Whether it answers, and takes what is written.
+pub async fn is_writable(db: &Db) -> Result<bool, Fault> {
+    const WRITABLE: &str = "-- postgres.probe\n\
+         select current_setting('transaction_read_only') = 'off' as writable";
+    Ok(db.read(WRITABLE, &[]).await?[0].get("writable"))
+}
+
 const EXISTS: &str = "-- postgres.schema_exists\n\
      select to_regclass('refinery_schema_history') is not null as known";
 const VERSION: &str =

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
-use deadpool_redis::{Hook, HookError, Manager, Pool, PoolError, Runtime, TimeoutType, Timeouts};
+use deadpool_redis::{
+    Hook, HookError, Manager, Metrics, Pool, PoolError, Runtime, TimeoutType, Timeouts,
+};
 use redis::aio::MultiplexedConnection;
 use redis::io::tcp::TcpSettings;
 use redis::{
@@ -29,19 +31,37 @@ pub struct Identity {
 /// Lets connections through to the one incarnation whose data Postgres vouches for. The rebuild opens it.
 #[derive(Debug, Default)]
 pub struct Gate {
-    blessed: ArcSwapOption<Identity>,
+    blessed: ArcSwapOption<Blessed>,
     wanted: Notify,
+}
+
+#[derive(Debug)]
+struct Blessed {
+    identity: Identity,
+    since: Instant,
 }
 
 impl Gate {
     /// Lets this incarnation through.
     pub fn bless(&self, identity: Identity) {
-        self.blessed.store(Some(Arc::new(identity)));
+        if !self.is_blessed(&identity) {
+            let since = Instant::now();
+            self.blessed.store(Some(Arc::new(Blessed { identity, since })));
+        }
+    }
+
+    /// Since when the incarnation that is let through has been so; a connection that is older may lead to another one.
+    pub fn since(&self) -> Option<Instant> {
+        self.blessed.load().as_ref().map(|blessed| blessed.since)
+    }
+
+    fn is_blessed(&self, identity: &Identity) -> bool {
+        self.blessed.load().as_ref().is_some_and(|blessed| blessed.identity == *identity)
     }
 
     /// Whether this incarnation may be used; if not, whoever waits in `wanted` is told.
     pub fn admits(&self, identity: &Identity) -> bool {
-        let admitted = self.blessed.load().as_deref() == Some(identity);
+        let admitted = self.is_blessed(identity);
         if !admitted {
             self.wanted.notify_one();
         }
@@ -147,6 +167,19 @@ impl Redis {
         Ok(MultiplexedConnection::clone(&object))
     }
 
+    /// Whether this Redis takes what is written: an error if it takes nothing, a reason if only nothing new fits in. It is
+    /// asked by a write that writes nothing.
+    pub async fn takes_writes(&self) -> Result<Option<String>, Fault> {
+        let mut connection = self.pooled().await?;
+        let mut nothing = redis::cmd("SETRANGE");
+        nothing.arg(format!("{}probe", self.shared.prefix)).arg(0).arg("");
+        match nothing.query_async::<()>(&mut connection).await {
+            Ok(()) => Ok(None),
+            Err(error) if error.code() == Some("OOM") => Ok(Some(error.to_string())),
+            Err(error) => Err(Fault::unavailable("writing to redis", Outcome::None).because(error)),
+        }
+    }
+
     /// How the connections of the pool stand.
     pub fn status(&self) -> deadpool_redis::Status {
         self.shared.pool.status()
@@ -160,6 +193,15 @@ fn pool(
     gate: Arc<Gate>,
 ) -> Result<Pool, RedisError> {
     let manager = Manager::new_with_config(info, config)?;
+    let known = gate.clone();
+    // A master that became a replica, or lost its address to another one, may go on answering those who know it.
+    let same = Hook::sync_fn(move |_: &mut MultiplexedConnection, metrics: &Metrics| {
+        if known.since().is_none_or(|since| since <= metrics.created) {
+            Ok(())
+        } else {
+            Err(HookError::message("redis is another one by now"))
+        }
+    });
     let check = Hook::async_fn(move |connection: &mut MultiplexedConnection, _| {
         let gate = gate.clone();
         Box::pin(async move {
@@ -181,6 +223,7 @@ fn pool(
         .timeouts(timeouts)
         .runtime(Runtime::Tokio1)
         .post_create(check)
+        .pre_recycle(same)
         .build()
         .map_err(|error| {
             RedisError::from((ErrorKind::InvalidClientConfig, "pool", error.to_string()))
@@ -349,7 +392,16 @@ impl Via {
 fn outcome(error: &RedisError) -> Outcome {
     let refused = matches!(
         error.code(),
-        Some("OOM" | "MISCONF" | "READONLY" | "LOADING" | "BUSY" | "NOPERM" | "NOAUTH")
+        Some(
+            "OOM"
+                | "MISCONF"
+                | "READONLY"
+                | "NOREPLICAS"
+                | "LOADING"
+                | "BUSY"
+                | "NOPERM"
+                | "NOAUTH"
+        )
     );
     if refused || error.is_connection_refusal() { Outcome::None } else { Outcome::Unknown }
 }

@@ -105,6 +105,7 @@ impl Reservations {
         readiness: &crate::platform::http::probes::Readiness,
     ) -> Result<(), Fault> {
         let lost = || Fault::unavailable("listening for expiry events", Outcome::None);
+        let mut since = self.shared.redis.gate().since();
         let client = self.shared.redis.client();
         let mut events = client.get_async_pubsub().await.map_err(|error| lost().because(error))?;
         let channel = format!("__keyevent@{}__:expired", self.shared.redis.database());
@@ -118,6 +119,12 @@ impl Reservations {
             let event = tokio::select! {
                 event = events.next() => event,
                 _ = look.tick() => {
+                    // The server that tells may live on while another one took its place.
+                    let now = self.shared.redis.gate().since();
+                    if since.is_some() && now != since {
+                        return Err(lost().because("redis is another one by now"));
+                    }
+                    since = now;
                     deaf = self.listens_in_vain(deaf, &channel, readiness).await;
                     continue;
                 }

@@ -46,6 +46,11 @@ impl Keys {
         format!("{}n:{{{sku}}}", self.prefix)
     }
 
+    /// Whom the operation on all holds that is under way has met.
+    pub(super) fn seen(&self, sku: &Sku) -> String {
+        format!("{}x:{{{sku}}}", self.prefix)
+    }
+
     /// What all processes counted of a SKU.
     pub(super) fn counts(&self, sku: &Sku) -> String {
         format!("{}r:{{{sku}}}", self.prefix)

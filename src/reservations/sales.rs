@@ -15,7 +15,7 @@ use crate::reservations::ledger::{Closed, Moved, Place, Trouble};
 use crate::reservations::record::{Lines, State};
 use crate::reservations::{EndError, Reservations, hold_events_store};
 
-/// Holds that one call works on, so that everything else waits some milliseconds at most.
+/// Records that one call works on, so that everything else waits some milliseconds at most.
 const PAGE: u32 = 500;
 /// How often one page is asked for, and the pause between two attempts.
 const PAGE_ATTEMPTS: usize = 5;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
+use crate::platform::Fault;
 use crate::platform::http::probes::Readiness;
 use crate::platform::redis::Redis;
 use crate::platform::tasks::jittered;
@@ -86,10 +87,10 @@ impl Reservations {
         let stop = self.shared.tasks.stop().clone();
         let mut told = String::new();
         loop {
-            match self.shared.rebuilder.admit(&self.shared.redis).await {
-                Ok(()) => {
+            match self.let_through().await {
+                Ok(full) => {
                     told.clear();
-                    readiness.set("redis", true, "open");
+                    say_open(&readiness, full.as_deref());
                     if let Err(fault) = self.shared.rebuilder.rebuild_known().await {
                         tracing::warn!(
                             error = fault.chain(),
@@ -99,7 +100,7 @@ impl Reservations {
                     tokio::select! {
                         () = stop.cancelled() => return,
                         () = self.shared.redis.gate().wanted() => {}
-                        () = self.identity_lost() => {}
+                        () = self.redis_lost(&readiness, full.is_some()) => {}
                     }
                 }
                 Err(fault) => {
@@ -117,14 +118,33 @@ impl Reservations {
         }
     }
 
-    /// Returns when Redis no longer answers through the pool: readiness should say so without waiting for a request.
-    async fn identity_lost(&self) {
+    /// Lets the Redis that answers through, if it takes what is written; says whether it is full.
+    async fn let_through(&self) -> Result<Option<String>, Fault> {
+        self.shared.rebuilder.admit(&self.shared.redis).await?;
+        self.shared.redis.takes_writes().await
+    }
+
+    /// Returns when Redis no longer answers through the pool, or takes nothing any more: readiness should say so without
+    /// waiting for a request.
+    async fn redis_lost(&self, readiness: &Readiness, mut full: bool) {
         loop {
             tokio::time::sleep(RETRY).await;
-            let Ok(mut connection) = self.ledger.connection().await else { return };
-            if redis::cmd("PING").query_async::<()>(&mut connection).await.is_err() {
-                return;
+            let Ok(now) = self.shared.redis.takes_writes().await else { return };
+            if now.is_some() != full {
+                full = now.is_some();
+                say_open(readiness, now.as_deref());
             }
+        }
+    }
+}
+
+/// A full Redis takes no holds, but scripts that sell and give back run in it: the service stays ready.
+fn say_open(readiness: &Readiness, full: Option<&str>) {
+    match full {
+        None => readiness.set("redis", true, "open"),
+        Some(reason) => {
+            tracing::error!(reason, "redis is full; nothing new can be held");
+            readiness.degrade("redis", format!("full, so that nothing new can be held: {reason}"));
         }
     }
 }

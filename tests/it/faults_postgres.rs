@@ -294,3 +294,27 @@ async fn a_client_that_goes_away_in_the_middle_of_its_checkout_has_its_order() {
     app.checkout("alice", &id).await.expect(200);
     conservation::prove(&stores).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_postgres_that_takes_no_writes_is_not_ready_and_says_why() {
+    let (_postgres, stores) = own_postgres().await;
+    let app = TestApp::on(stores.clone(), &[LATE]).await;
+    app.product("PHONE", 50, json!({})).await;
+    let id = app.held("alice", "PHONE", 2).await;
+    let readyz = || async { app.send(app.request(Method::GET, "/readyz")).await };
+    let session = stores.postgres().await;
+    session.batch_execute("set default_transaction_read_only = off").await.unwrap();
+    // As a standby does that was not promoted.
+    for sql in ["alter system set default_transaction_read_only = on", "select pg_reload_conf()"] {
+        session.batch_execute(sql).await.unwrap();
+    }
+    until("readiness says so", || async { readyz().await.status == 503 }).await;
+    let said = readyz().await.body["parts"]["postgres"]["detail"].clone();
+    assert!(said.as_str().unwrap().starts_with("read-only"), "{said}");
+    unavailable(app.checkout("alice", &id)).await;
+    for sql in ["alter system reset default_transaction_read_only", "select pg_reload_conf()"] {
+        session.batch_execute(sql).await.unwrap();
+    }
+    until("readiness says so", || async { readyz().await.status == 200 }).await;
+    app.checkout("alice", &id).await.expect_success();
+}

@@ -1,11 +1,14 @@
 //! Redis away, frozen, full, read-only: a 503 in time that says what happened, and work again afterwards.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
-use xtask::servers::Redis;
+use xtask::servers::{Listen, Redis, RedisOptions};
 
 use crate::app::{Api, Reply, Stores, TestApp, until};
 use crate::conservation;
@@ -67,6 +70,15 @@ async fn with_a_hold(settings: &[(&str, &str)]) -> (Redis, TestApp, String) {
     app.product("PHONE", 500, json!({})).await;
     let id = app.held("alice", "PHONE", 1).await;
     (redis, app, id)
+}
+
+/// Waits until `/readyz` says this; answers its status, and what it says of Redis.
+async fn until_redis(app: &TestApp, wanted: &str) -> (u16, String) {
+    let readyz = || async { app.send(app.request(Method::GET, "/readyz")).await };
+    until("readiness says so", || async { readyz().await.body["status"] == wanted }).await;
+    let reply = readyz().await;
+    let detail = reply.body["parts"]["redis"]["detail"].as_str().unwrap_or_default();
+    (reply.status.as_u16(), detail.to_owned())
 }
 
 async fn config_set(stores: &Stores, name: &str, value: &str) {
@@ -143,11 +155,14 @@ async fn a_full_redis_takes_no_hold_and_still_sells_and_gives_back() {
     let refused = unavailable(app.reserve("carol", "PHONE", 1)).await;
     assert_eq!(refused["outcome"], "none");
     unavailable(app.send(keyed(&app, "carol", "k"))).await;
+    let (status, detail) = until_redis(&app, "degraded").await;
+    assert!(status == 200 && detail.contains("full"), "{detail}");
     assert_eq!(app.stock("PHONE").await, (500, 497, 3, 0));
     app.checkout("alice", &id).await.expect(201);
     app.delete(&format!("/api/reservations/{second}"), &app.customer("bob")).await.expect(200);
     assert_eq!(app.stock("PHONE").await, (500, 499, 0, 1));
     config_set(&app.stores, "maxmemory", "0").await;
+    until_redis(&app, "ready").await;
     works(&app).await;
 }
 
@@ -228,8 +243,103 @@ async fn a_redis_that_became_a_replica_is_left_alone_until_it_leads_again() {
     follow.arg("127.0.0.1").arg(1).exec_async(&mut connection).await.unwrap();
     unavailable(app.reserve("bob", "PHONE", 1)).await;
     unavailable(app.checkout("alice", &id)).await;
+    let (status, detail) = until_redis(&app, "not_ready").await;
+    assert!(status == 503 && detail.contains("not a master"), "{detail}");
     let mut lead = redis::cmd("REPLICAOF");
     lead.arg("NO").arg("ONE").exec_async(&mut connection).await.unwrap();
     works(&app).await;
     app.checkout("alice", &id).await.expect_success();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_misses_its_replica_is_not_ready_and_says_why() {
+    let (_redis, app, id) = with_a_hold(&[]).await;
+    config_set(&app.stores, "min-replicas-to-write", "1").await;
+    let refused = unavailable(app.reserve("bob", "PHONE", 1)).await;
+    assert_eq!(refused["outcome"], "none");
+    let (status, detail) = until_redis(&app, "not_ready").await;
+    assert!(status == 503 && detail.contains("NOREPLICAS"), "{detail}");
+    config_set(&app.stores, "min-replicas-to-write", "0").await;
+    until_redis(&app, "ready").await;
+    works(&app).await;
+    app.checkout("alice", &id).await.expect_success();
+}
+
+/// How many listen for expiry events there.
+async fn listeners(url: &str) -> usize {
+    let stores = Stores { redis_url: url.to_owned(), ..Stores::fresh().await };
+    let mut asked = redis::cmd("PUBSUB");
+    asked.arg("NUMSUB").arg("__keyevent@0__:expired");
+    let (_, count): (String, usize) = asked.query_async(&mut stores.redis().await).await.unwrap();
+    count
+}
+
+/// An address that can move: a link to a socket. It is gone at the end.
+struct Address(PathBuf);
+
+impl Address {
+    fn new(stores: &Stores) -> Self {
+        let name = format!("address-{}.sock", stores.prefix.trim_end_matches(':'));
+        Self(std::env::temp_dir().join(name))
+    }
+
+    fn lead_to(&self, redis: &Redis) {
+        fs::remove_file(&self.0).ok();
+        symlink(redis.socket(), &self.0).unwrap();
+    }
+}
+
+impl Drop for Address {
+    fn drop(&mut self) {
+        fs::remove_file(&self.0).ok();
+    }
+}
+
+/// A planned failover: the replica takes over the address, and the server that led until then lives on as its replica,
+/// with all who are connected to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_replica_takes_over_while_the_old_master_lives_on() {
+    let both = || RedisOptions { listen: Listen::Both, ..RedisOptions::default() };
+    let (old, new) = blocking(|| (Redis::start(both()).unwrap(), Redis::start(both()).unwrap()));
+    let connect = async |redis: &Redis| {
+        let url = format!("redis://127.0.0.1:{}/", redis.port().unwrap());
+        let stores = Stores { redis_url: url.clone(), ..Stores::fresh().await };
+        (url, stores.redis().await)
+    };
+    let (old_url, mut at_old) = connect(&old).await;
+    let (new_url, mut at_new) = connect(&new).await;
+    let mut follow = redis::cmd("REPLICAOF");
+    follow.arg("127.0.0.1").arg(old.port().unwrap()).exec_async(&mut at_new).await.unwrap();
+
+    let stores = Stores::fresh().await;
+    let address = Address::new(&stores);
+    address.lead_to(&old);
+    let stores = Stores { redis_url: format!("unix://{}", address.0.display()), ..stores };
+    let app = TestApp::on(stores, &[LATE]).await;
+    app.product("PHONE", 500, json!({})).await;
+    let id = app.held("alice", "PHONE", 1).await;
+    let copied = || async {
+        let mut link = at_new.clone();
+        let info: String =
+            redis::cmd("INFO").arg("replication").query_async(&mut link).await.unwrap();
+        let key = format!("{}h:{{PHONE}}", app.stores.prefix);
+        let held: usize = redis::cmd("HLEN").arg(key).query_async(&mut link).await.unwrap();
+        info.contains("master_link_status:up") && held == 1
+    };
+    until("the replica has the hold", copied).await;
+
+    let mut lead = redis::cmd("REPLICAOF");
+    lead.arg("NO").arg("ONE").exec_async(&mut at_new).await.unwrap();
+    let mut follow = redis::cmd("REPLICAOF");
+    follow.arg("127.0.0.1").arg(new.port().unwrap()).exec_async(&mut at_old).await.unwrap();
+    let (status, detail) = until_redis(&app, "not_ready").await;
+    assert!(status == 503 && detail.contains("not a master"), "{detail}");
+    address.lead_to(&new);
+    until_redis(&app, "ready").await;
+    works(&app).await;
+    app.checkout("alice", &id).await.expect_success();
+    until("it listens where events are told", || async {
+        listeners(&old_url).await == 0 && listeners(&new_url).await == 1
+    })
+    .await;
 }

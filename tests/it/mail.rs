@@ -191,6 +191,29 @@ async fn mail_waits_for_a_server_that_is_away() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_mail_server_that_says_nothing_holds_no_mail_for_ever() {
+    // The system takes the connection, and nobody speaks.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("smtp://{}", silent.local_addr().unwrap());
+    let settings = [
+        FROM,
+        ("HOLDFAST__MAIL__SMTP_URL", url.as_str()),
+        ("HOLDFAST__MAIL__TIMEOUT", "1s"),
+        ("HOLDFAST__OUTBOX__ATTEMPTS", "1"),
+    ];
+    let app = TestApp::start_with(&settings).await;
+    app.product("PHONE", 5, json!({})).await;
+    let hold = json!({ "sku": "PHONE", "email": "alice@buyer.example" });
+    let held = app.post("/api/reserve", &app.customer("alice"), hold).await.expect(201);
+    app.checkout("alice", held["reservation_id"].as_str().unwrap()).await.expect(201);
+    until("it is given up", || async {
+        let list = app.get("/api/admin/dead-letters", &app.admin()).await.expect(200);
+        list["items"][0]["last_error"] == "the mail server did not answer in time"
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_a_shop_or_a_buyer_writes_becomes_a_header() {
     let mail = server();
     let app = with(&mail, &[]).await;

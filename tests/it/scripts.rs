@@ -70,6 +70,7 @@ fn scripts_touch_only_the_keys_they_are_given() {
         "G",
         "B",
         "BN",
+        "X",
         "NEWS",
         "key",
         "index",

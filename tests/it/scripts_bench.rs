@@ -305,6 +305,7 @@ impl Bench {
         let mut keys: Vec<String> = SIX.iter().map(|kind| self.key(kind, "")).collect();
         keys.push(self.key("bn", ""));
         keys.push(self.key("n", ""));
+        keys.push(self.key("x", ""));
         keys.extend(singles().map(|(kind, name)| self.key(kind, &format!(":{name}"))));
         redis::cmd("DEL").arg(keys).exec(self.redis.as_mut().unwrap()).unwrap();
     }

@@ -18,7 +18,7 @@ const ARITIES: &[(&str, usize, usize)] = &[
     ("ended", 0, 2),
     ("expire", 0, 1),
     ("extend", 1, 4),
-    ("extend_all", 0, 4),
+    ("extend_all", 1, 4),
     ("find", 0, 1),
     ("forget", 0, 1),
     ("grab", 0, 3),

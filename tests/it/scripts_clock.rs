@@ -1,5 +1,7 @@
 //! Checks of scripts that work on all holds of a SKU, and of the clock by which they expire.
 
+use redis::Value;
+
 use crate::scripts_bench::{Bench, Scripts};
 use crate::scripts_checks::{Further, expect, opened};
 
@@ -20,6 +22,12 @@ pub fn further() -> Vec<Further> {
         ("all holds get more time, each once", &["extend_all"], extension),
         ("an operation on all holds waits for another one", &["extend_all"], rivals),
         ("what may not get more time gets none", &["extend_all"], limits),
+        (
+            "who moves a deadline while all holds get more time has both, each once",
+            &["extend_all"],
+            moving,
+        ),
+        ("a walk that begins anew moves nothing twice", &["extend_all"], anew),
         ("whoever wants to hear of holds is told of all that got more time", &["extend_all"], told),
         ("a draining sale takes no holds", &["reserve"], draining),
         ("a closed sale releases its holds, page by page", &["close_all"], closing),
@@ -33,6 +41,9 @@ pub fn further() -> Vec<Further> {
     ]
 }
 
+/// So long that Redis keeps records in a table, which is walked page by page.
+const EMAIL: &str = "somebody-with-a-name-that-does-not-end-before-the-page@example.org";
+
 /// Holds one unit until `ttl` from now, as one of several lines perhaps.
 fn hold(bench: &mut Bench, number: usize, ttl: i64, lines: &str) -> Result<String, String> {
     let further = [("t", format!(":r{number}")), ("c", format!(":u{}", number % 3))];
@@ -44,7 +55,7 @@ fn hold(bench: &mut Bench, number: usize, ttl: i64, lines: &str) -> Result<Strin
         format!("r{number}"),
         "aa".into(),
         format!("b{number}"),
-        format!("1 {ttl} {lines} 0 -"),
+        format!("1 {ttl} {lines} 0 {EMAIL}"),
     ];
     bench.call("reserve", &further, &arguments)
 }
@@ -189,7 +200,23 @@ fn six(scripts: &Scripts) -> Result<Bench, String> {
 fn extend_all(bench: &mut Bench, operation: &str, more: i64, most: i64) -> Result<String, String> {
     let arguments =
         [operation.to_owned(), more.to_string(), (30 * MINUTE).to_string(), most.to_string()];
-    bench.call("extend_all", &[], &arguments)
+    bench.call("extend_all", &[("x", String::new())], &arguments)
+}
+
+/// The holds of a minute that a crowd has: more than a page.
+const CROWD: usize = 40;
+
+fn crowd(scripts: &Scripts) -> Result<Bench, String> {
+    let mut bench = opened(scripts, 2 * CROWD, NOW)?;
+    for number in 0..CROWD {
+        hold(&mut bench, number, MINUTE, "-")?;
+    }
+    Ok(bench)
+}
+
+fn begin(bench: &mut Bench, more: i64) -> Result<(), String> {
+    let begun = extend_all(bench, "op1", more, 1)?;
+    same("more to do", begun.starts_with("{0 "), true)
 }
 
 fn extension(scripts: &Scripts) -> Result<(), String> {
@@ -197,13 +224,10 @@ fn extension(scripts: &Scripts) -> Result<(), String> {
         let mut bench = six(scripts)?;
         let mut last = String::new();
         for _ in 0..20 {
-            // Less than lies between two deadlines, so that what was moved stands where pages still go.
             last = extend_all(&mut bench, "op1", MINUTE / 2, most)?;
             if last.starts_with("{1") {
                 break;
             }
-            // Made meanwhile: not of those that are meant.
-            bench.set_time(NOW + 1);
         }
         expect("done", Ok(last), "{1 4 0 1}")?;
         for (number, ttl) in [MINUTE, 2 * MINUTE, 2 * MINUTE, 3 * MINUTE].into_iter().enumerate() {
@@ -222,15 +246,65 @@ fn extension(scripts: &Scripts) -> Result<(), String> {
 }
 
 fn rivals(scripts: &Scripts) -> Result<(), String> {
-    let mut bench = six(scripts)?;
-    expect("begins", extend_all(&mut bench, "op1", 1_000, 2), "{0 1 0 1}")?;
+    let mut bench = crowd(scripts)?;
+    begin(&mut bench, 1_000)?;
     expect("waits", extend_all(&mut bench, "op2", 2_000, 2), "{2 op1 1000}")?;
-    // A hold that came after it began is not meant.
-    bench.set_time(NOW + 1);
-    hold(&mut bench, 3, 5_000, "-").map(drop)?;
-    expect("goes on", extend_all(&mut bench, "op1", 1_000, 100), "{1 4 0 1}")?;
-    expect("has its turn", extend_all(&mut bench, "op2", 2_000, 100), "{1 4 0 1}")?;
+    expect("goes on", extend_all(&mut bench, "op1", 1_000, 100), "{1 40 0 0}")?;
+    expect("has its turn", extend_all(&mut bench, "op2", 2_000, 100), "{1 40 0 0}")?;
     same("both", deadline(&mut bench, 0)?, NOW + MINUTE + 3_000)
+}
+
+fn moving(scripts: &Scripts) -> Result<(), String> {
+    let mut bench = crowd(scripts)?;
+    let more = MINUTE / 2;
+    begin(&mut bench, more)?;
+    let mut wanted = Vec::new();
+    for number in 0..CROWD {
+        let timer = [("t", format!(":r{number}"))];
+        let (rid, stands) = (format!("r{number}"), deadline(&mut bench, number)?);
+        if number < CROWD / 2 {
+            // Its buyer takes ten minutes more.
+            let to = (stands + 10 * MINUTE).to_string();
+            bench.call("extend", &timer, &[rid, format!("b{number}"), "0".to_owned(), to])?;
+            wanted.push(NOW + 11 * MINUTE + more);
+        } else {
+            // The hold time of what runs is shortened, and what the hold had got goes with it.
+            let arguments = [(MINUTE / 3).to_string(), (30 * MINUTE).to_string(), rid];
+            bench.call("retime", &timer, &arguments)?;
+            let met = stands > NOW + MINUTE;
+            wanted.push(NOW + MINUTE / 3 + if met { 0 } else { more });
+        }
+    }
+    for _ in 0..2 * CROWD {
+        extend_all(&mut bench, "op1", more, 1)?;
+    }
+    expect("done", extend_all(&mut bench, "op1", more, 1), "{1 40 0 0}")?;
+    for (number, wanted) in wanted.into_iter().enumerate() {
+        same("each once", deadline(&mut bench, number)?, wanted)?;
+    }
+    Ok(())
+}
+
+fn anew(scripts: &Scripts) -> Result<(), String> {
+    let mut bench = crowd(scripts)?;
+    begin(&mut bench, MINUTE / 2)?;
+    let (stock, seen) = (bench.key("s", ""), bench.key("x", ""));
+    let left = bench.run(&["PTTL", &seen]);
+    same("whom it met lapses", matches!(left, Value::Int(1..)), true)?;
+    bench.set_time(NOW + 1);
+    hold(&mut bench, CROWD, MINUTE, "-")?;
+    // Another process, in which this cursor is that of the end.
+    let so_far = field(&mut bench, "s extension");
+    let mut fields: Vec<&str> = so_far.split(' ').collect();
+    *fields.get_mut(4).ok_or("no cursor")? = "4294967295";
+    bench.run(&["HSET", &stock, "epoch", "2"]);
+    bench.run(&["HSET", &stock, "extension", &fields.join(" ")]);
+    expect("all", extend_all(&mut bench, "op1", MINUTE / 2, 100), "{1 40 0 0}")?;
+    for number in 0..CROWD {
+        same("once", deadline(&mut bench, number)?, NOW + MINUTE + MINUTE / 2)?;
+    }
+    same("made after it began", deadline(&mut bench, CROWD)?, NOW + 1 + MINUTE)?;
+    same("nothing is left", bench.run(&["EXISTS", &seen]), Value::Int(0))
 }
 
 fn limits(scripts: &Scripts) -> Result<(), String> {
@@ -244,28 +318,15 @@ fn limits(scripts: &Scripts) -> Result<(), String> {
     bench.set_time(NOW + MINUTE);
     expect("due", extend_all(&mut bench, "op1", MINUTE, 100), "{1 3 0 1}")?;
     same("left alone", deadline(&mut bench, 0)?, NOW + MINUTE)?;
-    // One that was made after it began.
+    // Nothing at all.
     let mut bench = opened(scripts, 9, NOW)?;
-    for number in 0..3 {
-        hold(&mut bench, number, MINUTE, "-")?;
-    }
-    expect("begins", extend_all(&mut bench, "op1", MINUTE, 1), "{0 1 0 0}")?;
-    bench.set_time(NOW + 1);
-    hold(&mut bench, 3, 1_000, "-")?;
-    expect("ends", extend_all(&mut bench, "op1", MINUTE, 100), "{1 3 0 0}")?;
-    same("new", deadline(&mut bench, 3)?, NOW + 1_001)?;
-    // Strays and nothing at all.
-    let mut bench = opened(scripts, 9, NOW)?;
-    expect("nothing", extend_all(&mut bench, "op1", MINUTE, 1), "{1 0 0 0}")?;
-    let due = bench.key("d", "");
-    bench.run(&["ZADD", &due, "7", "r0"]);
-    expect("stray", extend_all(&mut bench, "op2", MINUTE, 1), "{1 0 0 0}")
+    expect("nothing", extend_all(&mut bench, "op1", MINUTE, 1), "{1 0 0 0}")
 }
 
 fn told(scripts: &Scripts) -> Result<(), String> {
     let mut bench = six(scripts)?;
     let arguments = ["op1".to_owned(), "1000".into(), (30 * MINUTE).to_string(), "100".into()];
-    bench.call("extend_all", &[("n", String::new())], &arguments)?;
+    bench.call("extend_all", &[("x", String::new()), ("n", String::new())], &arguments)?;
     let told = bench.dump().keys().filter(|name| name.starts_with("n ")).count();
     same("told", told, 4)
 }

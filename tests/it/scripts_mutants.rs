@@ -161,14 +161,14 @@ const MUTANTS: &[Mutant] = &[
     ),
     (
         "extend_all",
-        "if first == 0 then op[9] = '1' else op[4], op[5] = page[2], page[1] end",
-        "if first == 0 then op[9] = '1' end",
-        "an answer that was lost moves nothing twice",
+        "if meant and redis.call('SADD', X, page[i]) == 1 then",
+        "if meant then",
+        "a record that is met again is moved once",
     ),
     (
         "extend_all",
-        "and tonumber(r[CREATED]) <= tonumber(op[3]) then",
-        "then",
+        " and tonumber(r[CREATED]) <= tonumber(op[3])",
+        "",
         "a hold that came after it began",
     ),
     (

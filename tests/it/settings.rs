@@ -268,6 +268,43 @@ async fn limits_extensions_and_who_pays_change_while_it_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_of_an_origin_may_call_while_it_is_set_and_no_longer() {
+    let stores = Stores::fresh().await;
+    let credentials = [("HOLDFAST__CORS__CREDENTIALS", "true")];
+    let first = TestApp::on(stores.clone(), &credentials).await;
+    let second = TestApp::on(stores, &credentials).await.unchecked();
+    let shop = "https://shop.example.org";
+    let ask = async |api: &Api, origin: &str| {
+        let request = api.request(Method::OPTIONS, "/api/reserve").header("Origin", origin);
+        api.send(request.header("Access-Control-Request-Method", "POST")).await
+    };
+    let may = async |origin: &str, wanted: u16| {
+        until("both replicas say so", || async {
+            ask(&first, origin).await.status == wanted
+                && ask(&second, origin).await.status == wanted
+        })
+        .await;
+    };
+    ask(&first, shop).await.expect_problem(403, "origin_not_allowed");
+    patch(&first, json!({ "cors": { "origins": [shop] } })).await.expect(200);
+    may(shop, 200).await;
+    may("https://evil.example", 403).await;
+    let called = second.request(Method::GET, "/api/cart").bearer_auth(second.customer("alice"));
+    let reply = second.send(called.header("Origin", shop)).await;
+    assert_eq!(reply.headers["access-control-allow-origin"], shop);
+    assert_eq!(reply.headers["access-control-allow-credentials"], "true");
+    // Cookies go to named origins only, and an origin has no path.
+    for wrong in [json!(["*"]), json!([format!("{shop}/cart")])] {
+        let refused = patch(&first, json!({ "cors.origins": wrong })).await;
+        let body = refused.expect_problem(422, "invalid_field");
+        assert_eq!(body["errors"][0]["field"], "cors.origins", "{body}");
+    }
+    ask(&first, shop).await.expect_success();
+    patch(&first, json!({ "cors.origins": null })).await.expect(200);
+    may(shop, 403).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn files_are_followed_and_wrong_ones_refused_by_line() {
     let stores = Stores::fresh().await;
     let folder = Folder::new(&stores);

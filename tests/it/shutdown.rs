@@ -107,3 +107,30 @@ async fn a_service_told_to_stop_under_load_leaves_nothing_in_doubt() {
     assert!(staying.stock("PHONE").await.3 >= told, "every order that was answered stands");
     println!("stopped after {:?}, {told} orders", end.took);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_leaves_says_so_and_serves_on_until_it_is_told_twice() {
+    let stores = Stores::fresh().await;
+    let staying = TestApp::on(stores.clone(), &[LATE]).await;
+    staying.product("PHONE", 20, json!({})).await;
+    let delay = ("HOLDFAST__SERVER__SHUTDOWN_DELAY", "60s");
+    let leaving = ServiceProcess::start(&stores, &[LATE, delay]).await;
+    let before = leaving.reserve("alice", "PHONE", 1).await;
+    assert!(!before.headers.contains_key("connection"), "{before:#?}");
+    before.expect(201);
+    leaving.signal(Signal::TERM);
+    let readyz = || async { leaving.anonymous(reqwest::Method::GET, "/readyz").await };
+    until("it says that it leaves", || async { readyz().await.status == 503 }).await;
+    let left = readyz().await.body["parts"]["server"].clone();
+    assert_eq!((&left["ready"], &left["detail"]), (&json!(false), &json!("stopping")));
+    // Whoever comes is served, and comes back over another connection.
+    let held = leaving.reserve("bob", "PHONE", 1).await;
+    assert_eq!(held.headers.get("connection").unwrap(), "close");
+    held.expect(201);
+    let refused = leaving.reserve("carol", "PHONE", 0).await;
+    assert_eq!(refused.headers.get("connection").unwrap(), "close");
+    leaving.signal(Signal::TERM);
+    let end = leaving.ended().await;
+    assert_eq!(end.code, Some(0), "{end:?}");
+    assert_eq!(staying.stock("PHONE").await, (20, 18, 2, 0));
+}

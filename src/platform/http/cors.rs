@@ -3,11 +3,11 @@
 use actix_cors::Cors;
 use actix_web::http::{StatusCode, header};
 
-use crate::config::CorsSettings;
+use crate::config::{CorsSettings, Current};
 use crate::platform::http::Problem;
 
-/// The layer.
-pub fn cors(settings: &CorsSettings) -> Cors {
+/// The layer. Which origins may call is asked for each request, because it may change while the service runs.
+pub fn cors(settings: &CorsSettings, current: Current) -> Cors {
     let cors = Cors::default()
         .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
         .allowed_headers([
@@ -19,12 +19,9 @@ pub fn cors(settings: &CorsSettings) -> Cors {
         .allowed_headers(["idempotency-key", "x-request-id"])
         .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER])
         .expose_headers(["idempotency-replayed", "ratelimit", "ratelimit-policy", "x-request-id"])
-        .max_age(settings.max_age.as_secs() as usize);
-    let cors = if settings.credentials { cors.supports_credentials() } else { cors };
-    settings.origins.iter().fold(cors, |cors, origin| match origin.as_str() {
-        "*" => cors.allow_any_origin().send_wildcard(),
-        origin => cors.allowed_origin(origin),
-    })
+        .max_age(settings.max_age.as_secs() as usize)
+        .allowed_origin_fn(move |origin, _| current.load().cors.allows(origin.as_bytes()));
+    if settings.credentials { cors.supports_credentials() } else { cors }
 }
 
 /// A preflight request that asked for too much.

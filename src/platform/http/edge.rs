@@ -10,13 +10,14 @@ use actix_web::body::{BoxBody, EitherBody, MessageBody};
 use actix_web::dev::{ServiceRequest, ServiceResponse};
 use actix_web::error::InternalError;
 use actix_web::http::header::{ALLOW, HOST, HeaderName, HeaderValue};
-use actix_web::http::{Method, StatusCode, Uri};
+use actix_web::http::{ConnectionType, Method, StatusCode, Uri};
 use actix_web::middleware::Next;
 use actix_web::web::Data;
 use actix_web::{Error, HttpMessage, HttpResponse};
 use metrics::Histogram;
 
 use crate::platform::http::extract::{RequestId, unreadable};
+use crate::platform::http::probes::Readiness;
 use crate::platform::http::{Problem, cors};
 use crate::platform::metrics as names;
 
@@ -109,6 +110,7 @@ pub async fn edge<B: MessageBody + 'static>(
     answer_head_as_get(&mut request);
     let begun = Instant::now();
     let id = request_id(&request);
+    let leaves = request.app_data::<Data<Readiness>>().is_some_and(|readiness| readiness.leaves());
     request.extensions_mut().insert(RequestId(id.clone()));
     // No clone of the request may be alive here: the router changes it.
     let answered = match misdirected(&request) {
@@ -136,6 +138,9 @@ pub async fn edge<B: MessageBody + 'static>(
         }
     };
     measure(&response, begun);
+    if leaves {
+        response.response_mut().head_mut().set_connection_type(ConnectionType::Close);
+    }
     let headers = response.headers_mut();
     for (name, value) in SAFETY {
         if !headers.contains_key(&name) {

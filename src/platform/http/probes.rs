@@ -1,6 +1,7 @@
 //! `/healthz` (the process answers) and `/readyz` (each part by name, 503 while one is not ready).
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix_web::{HttpResponse, web};
@@ -9,6 +10,7 @@ use serde::Serialize;
 /// What the parts of the service say of themselves.
 #[derive(Clone, Debug, Default)]
 pub struct Readiness {
+    leaving: Arc<AtomicBool>,
     parts: Arc<Mutex<BTreeMap<&'static str, Part>>>,
 }
 
@@ -32,6 +34,17 @@ impl Readiness {
     /// Says that a part does its work, but not as it should.
     pub fn degrade(&self, part: &'static str, detail: impl Into<String>) {
         self.put(part, Part { ready: true, degraded: true, detail: detail.into() });
+    }
+
+    /// Says that the service is about to stop, and takes requests a little longer.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        self.set("server", false, "stopping");
+    }
+
+    /// Whether it is.
+    pub fn leaves(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
     }
 
     fn put(&self, name: &'static str, part: Part) {

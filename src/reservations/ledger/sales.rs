@@ -57,7 +57,7 @@ impl Ledger {
         })
     }
 
-    /// Moves the deadlines of a page of holds, as part of this operation.
+    /// Gives the holds among about `most` records more time, as part of this operation.
     pub(in crate::reservations) async fn extend_all(
         &self,
         sku: &Sku,
@@ -66,8 +66,9 @@ impl Ledger {
         life_ms: i64,
         most: u32,
     ) -> Answer<Moved> {
-        let news: Vec<String> = self.listening(sku).into_iter().collect();
-        let mut cmd = self.call(&lua::EXTEND_ALL, sku, &news);
+        let keys: Vec<String> =
+            [self.keys.seen(sku)].into_iter().chain(self.listening(sku)).collect();
+        let mut cmd = self.call(&lua::EXTEND_ALL, sku, &keys);
         cmd.arg(operation).arg(more_ms).arg(life_ms).arg(most);
         let reply = self.run(&lua::EXTEND_ALL, &cmd).await?;
         Ok(match reply.status()? {
