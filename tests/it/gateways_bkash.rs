@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::gateways::{World, attempt, faults, id, money, nothing_secret, refused, unknown};
 
-const SHORT: (&str, &str) = ("HOLDFAST__PAYMENTS__BKASH__TIMEOUT", "1s");
+const SHORT: (&str, &str) = ("HOLDFAST__PAYMENTS__BKASH__TIMEOUT", "3s");
 
 fn bkash(gateways: &Gateways) -> &dyn Gateway {
     gateways.of(ProviderName::Bkash).unwrap()

@@ -11,12 +11,12 @@ use crate::till::{
 };
 
 /// Payments may be paid for so long.
-const SHORT: (&str, &str) = ("HOLDFAST__PAYMENTS__WINDOW", "1s");
+const SHORT: (&str, &str) = ("HOLDFAST__PAYMENTS__WINDOW", "3s");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hold_is_paid_with_stripe_and_sold_on_its_signed_word() {
     let till = Till::start().await;
-    product(&till, "PHONE", 3, json!({ "hold_ttl_seconds": 2 })).await;
+    product(&till, "PHONE", 3, json!({ "hold_ttl_seconds": 20 })).await;
     let id = till.held("alice", "PHONE", 2).await;
     let order = ordered(&till, "alice", &id, "stripe").await;
     assert_eq!(

@@ -18,9 +18,9 @@ pub fn environment(sandbox: &Sandbox, more: &[(&str, &str)]) -> Vec<(String, Str
     let own = [
         ("HOLDFAST__PAYMENTS__RETURN_ORIGINS", "https://shop.example"),
         ("HOLDFAST__PAYMENTS__BKASH__CALLBACK_BASE", "http://127.0.0.1:1"),
-        ("HOLDFAST__PAYMENTS__DOUBT", "1s"),
-        ("HOLDFAST__PAYMENTS__STRIPE__TIMEOUT", "2s"),
-        ("HOLDFAST__PAYMENTS__BKASH__TIMEOUT", "2s"),
+        ("HOLDFAST__PAYMENTS__DOUBT", "3s"),
+        ("HOLDFAST__PAYMENTS__STRIPE__TIMEOUT", "10s"),
+        ("HOLDFAST__PAYMENTS__BKASH__TIMEOUT", "10s"),
     ];
     let own = own.iter().chain(more).map(|(name, value)| ((*name).into(), (*value).into()));
     sandbox.environment().into_iter().chain(own).collect()
@@ -124,7 +124,7 @@ pub async fn come_back(api: &Api, way: &str) -> Reply {
     let (_, path) = way.split_once("/api/").unwrap();
     let client = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
     let request = client.request(Method::GET, format!("{}/api/{path}", api.url));
-    api.send(request.timeout(Duration::from_secs(20))).await
+    api.send(request.timeout(Duration::from_secs(60))).await
 }
 
 /// Waits until the order stands so.
