@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use crate::app::{Api, SOON, Stores, TestApp, hasty, until};
 use crate::process::ServiceProcess;
 use crate::till::{
-    come_back, environment, pairs, product, sandbox, until_order, until_payment, with_payment,
+    come_back, environment, pairs, product, refunds_of_bkash, sandbox, until_order, until_payment,
+    with_payment,
 };
 
 /// All cases, two at a time, each a task of its own: waiting for a process keeps a task busy.
@@ -277,15 +278,6 @@ async fn a_refund_that_was_killed_gives_money_and_units_back_once() {
         assert_eq!(made, 1, "{point} {provider}");
     });
     all(each).await;
-}
-
-/// The payments of bKash whose money went back.
-fn refunds_of_bkash(sandbox: &Sandbox) -> usize {
-    sandbox
-        .seen()
-        .iter()
-        .filter(|seen| seen.call == Call::BkashRefund && seen.status == Some(200))
-        .count()
 }
 
 #[expect(clippy::disallowed_methods, reason = "how long a storm lasts is the caller's to say")]

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::app::{TestApp, until};
 use crate::till::{
-    BACK_URL, OK_URL, Till, asked, come_back, ordered, product, until_order, until_payment,
-    with_payment,
+    BACK_URL, OK_URL, Till, asked, come_back, ordered, product, refunds_of_bkash, until_order,
+    until_payment, with_payment,
 };
 
 /// Payments may be paid for so long.
@@ -217,7 +217,7 @@ async fn a_paid_order_is_refunded_money_first() {
         till.held("alice", &sku, 1).await;
     }
     assert_eq!(till.sandbox.refunds().len(), 1);
-    assert_eq!(till.sandbox.count(Call::BkashRefund), 1);
+    assert_eq!(refunds_of_bkash(&till.sandbox), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,7 +9,9 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::app::{Api, Reply, SOON, hasty, until};
-use crate::till::{Till, come_back, ordered, product, until_order, until_payment, with_payment};
+use crate::till::{
+    Till, come_back, ordered, product, refunds_of_bkash, until_order, until_payment, with_payment,
+};
 
 /// Payments may be paid for so long: long enough for a test to act meanwhile.
 const SHORT: (&str, &str) = ("HOLDFAST__PAYMENTS__WINDOW", "5s");
@@ -184,7 +186,7 @@ async fn an_execute_that_lands_after_the_hold_was_given_up_is_found_and_goes_bac
     executed_by_bkash(&till, &order).await;
     till.sandbox.clear();
     until_payment(&till, &order["payment"], "refunded").await;
-    assert_eq!(till.sandbox.count(Call::BkashRefund), 1);
+    assert_eq!(refunds_of_bkash(&till.sandbox), 1);
 }
 
 /// The execute of a payment lands at bKash.

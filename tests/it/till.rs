@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_sandbox::{Act, Options, Sandbox, Wish};
+use holdfast_sandbox::{Act, Call, Options, Sandbox, Wish};
 use reqwest::Method;
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
@@ -95,6 +95,15 @@ impl std::ops::Deref for Till {
     fn deref(&self) -> &TestApp {
         &self.app
     }
+}
+
+/// The payments of bKash whose money went back: it may have been asked for more than once.
+pub fn refunds_of_bkash(sandbox: &Sandbox) -> usize {
+    sandbox
+        .seen()
+        .iter()
+        .filter(|seen| seen.call == Call::BkashRefund && seen.status == Some(200))
+        .count()
 }
 
 /// A request for a payment of this hold at checkout.
