@@ -255,7 +255,9 @@ pub struct Api {
 
 impl Api {
     pub fn new(url: String, settings: &Settings) -> Self {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+        // Each request has a connection of its own: one that was kept may be closed just when it is used again.
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0);
+        let client = client.timeout(Duration::from_secs(60)).build().unwrap();
         Self { url, client, tokens: Tokens::new(&settings.auth).unwrap() }
     }
 
@@ -285,8 +287,7 @@ impl Api {
     pub async fn try_send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<Reply> {
         let again = request.try_clone();
         let mut response = request.send().await?;
-        // A connection that was opened in reserve is closed with this after a while, perhaps just when it is taken: nobody
-        // has read the request.
+        // A connection on which nothing is asked in time is closed with this, and nobody has read the request.
         while let Some(again) = again.as_ref().and_then(reqwest::RequestBuilder::try_clone)
             && response.status() == StatusCode::REQUEST_TIMEOUT
             && response.content_length() == Some(0)
