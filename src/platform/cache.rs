@@ -14,8 +14,6 @@ use crate::platform::Fault;
 use crate::platform::coalescer::{Coalescer, Limits};
 use crate::platform::redis::Via;
 
-/// How long Redis may take before the cache does without it.
-const PATIENCE: Duration = Duration::from_millis(100);
 /// How long answers are kept in the process while Redis is away.
 const ALONE: Duration = Duration::from_millis(250);
 /// Bytes kept in the process, and the largest answer that is kept in Redis.
@@ -106,12 +104,12 @@ impl Cache {
             if !in_redis {
                 return load.await;
             }
-            if let Some(kept) = in_time(self.fetch(&slot)).await.flatten() {
+            if let Some(kept) = in_time(&self.via, self.fetch(&slot)).await.flatten() {
                 return Ok(kept);
             }
             let made = load.await?;
             if made.body.len() <= LARGEST {
-                in_time(self.keep(&slot, &made)).await;
+                in_time(&self.via, self.keep(&slot, &made)).await;
             }
             Ok(made)
         };
@@ -147,7 +145,7 @@ impl Cache {
             let replaced: redis::RedisResult<()> = cmd.query_async(&mut connection).await;
             replaced.map_err(|error| self.via.fault("forgetting lists", error)).ok()
         };
-        let replaced = in_time(replace).await.flatten().is_some();
+        let replaced = in_time(&self.via, replace).await.flatten().is_some();
         if replaced {
             self.settled.fetch_max(untold, Ordering::AcqRel);
         }
@@ -174,8 +172,9 @@ impl Cache {
     }
 }
 
-async fn in_time<T>(work: impl Future<Output = T>) -> Option<T> {
-    tokio::time::timeout(PATIENCE, work).await.ok()
+/// What Redis says, unless it takes so long that the cache does without it.
+async fn in_time<T>(via: &Via, work: impl Future<Output = T>) -> Option<T> {
+    tokio::time::timeout(via.aside(), work).await.ok()
 }
 
 /// Never used twice: a Redis that lost its last writes must not come back to a generation that was.
@@ -187,7 +186,7 @@ fn generations(via: Via, key: Arc<str>) -> Arc<Coalescer<(), (), Generation>> {
     Coalescer::new("generation", LIMITS, move |(), asked: Vec<()>| {
         let (via, key) = (via.clone(), key.clone());
         async move {
-            let generation = in_time(generation(&via, &key)).await.flatten();
+            let generation = in_time(&via, generation(&via, &key)).await.flatten();
             vec![generation; asked.len()]
         }
         .boxed()

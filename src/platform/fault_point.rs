@@ -23,7 +23,7 @@ pub fn reach(name: &str) {
     }
     if action == "stop" {
         // Any thread may take the signal that stops all: this one must not get on with its work before.
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        std::thread::sleep(std::time::Duration::from_secs(1));
     }
 }
 

@@ -13,8 +13,7 @@ use crate::platform::coalescer::{Coalescer, Limits};
 use crate::platform::redis::Via;
 use crate::platform::{Fault, lua, metrics as names};
 
-/// How long Redis may take before the process counts for itself, and how long it then does.
-const PATIENCE: Duration = Duration::from_millis(100);
+/// How long the process counts for itself once Redis took too long.
 const ALONE: Duration = Duration::from_secs(1);
 /// Subjects that a process counts for itself; when there are more, it begins anew.
 const SUBJECTS: usize = 65_536;
@@ -58,6 +57,7 @@ type Counts = Coalescer<(), (String, Rate), Result<Counted, Fault>>;
 pub struct Limiter {
     prefix: Arc<str>,
     counts: Arc<Counts>,
+    patience: Duration,
     alone: Arc<Alone>,
 }
 
@@ -66,12 +66,13 @@ impl Limiter {
     pub fn new(via: Via, prefix: &str) -> Self {
         // One slot for all, as a call of several keys needs on a cluster.
         let prefix = format!("{prefix}{{l}}:").into();
-        Self { prefix, counts: counts(via), alone: Arc::default() }
+        let patience = via.aside();
+        Self { prefix, counts: counts(via), patience, alone: Arc::default() }
     }
 
     /// The same limiter over another way to Redis.
     pub fn over(&self, via: Via) -> Self {
-        Self { counts: counts(via), ..self.clone() }
+        Self { patience: via.aside(), counts: counts(via), ..self.clone() }
     }
 
     /// Counts a request of `subject`, if this policy limits anything.
@@ -111,7 +112,7 @@ impl Limiter {
     async fn counted(&self, key: String, rate: Rate) -> Counted {
         if !self.alone.is_on() {
             let asked = self.counts.submit((), (key.clone(), rate));
-            match tokio::time::timeout(PATIENCE, asked).await {
+            match tokio::time::timeout(self.patience, asked).await {
                 Ok(Ok(Ok(counted))) => return counted,
                 Ok(Ok(Err(fault)) | Err(fault)) => self.alone.begin(&fault.chain()),
                 Err(late) => self.alone.begin(&late.to_string()),

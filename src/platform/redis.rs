@@ -79,6 +79,9 @@ impl Gate {
     }
 }
 
+/// What Redis is not needed for waits for this part of what a call may take.
+const ASIDE: u32 = 3;
+
 /// The Redis of this service.
 #[derive(Clone)]
 pub struct Redis {
@@ -89,6 +92,7 @@ struct Shared {
     client: Client,
     config: AsyncConnectionConfig,
     connect_timeout: Duration,
+    aside: Duration,
     prefix: String,
     gate: Arc<Gate>,
     pool: Pool,
@@ -117,10 +121,10 @@ impl Redis {
         let pool = pool(info.clone(), config.clone(), settings, gate.clone())?;
         let client = Client::open(info)?;
         let connect_timeout = settings.connect_timeout;
+        let aside = settings.response_timeout / ASIDE;
         let prefix = settings.key_prefix.clone();
-        Ok(Self {
-            shared: Arc::new(Shared { client, config, connect_timeout, prefix, gate, pool }),
-        })
+        let shared = Shared { client, config, connect_timeout, aside, prefix, gate, pool };
+        Ok(Self { shared: Arc::new(shared) })
     }
 
     /// What every key begins with.
@@ -376,6 +380,14 @@ impl Via {
         match self {
             Self::Lane(lane) => lane.connection().await,
             Self::Pool(redis) => redis.pooled().await,
+        }
+    }
+
+    /// How long to wait for what can be done without Redis.
+    pub fn aside(&self) -> Duration {
+        match self {
+            Self::Lane(lane) => lane.redis.shared.aside,
+            Self::Pool(redis) => redis.shared.aside,
         }
     }
 

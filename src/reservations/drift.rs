@@ -48,12 +48,14 @@ impl Drifts {
     pub(super) fn found(&self, name: &Name, finding: &Finding, now_ms: i64) {
         let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::from_ms(now_ms);
-        let (units, epoch_gap) = (finding.units(), finding.epoch_gap);
         let known = all.get(&name.id.get()).filter(|known| known.healed_at.is_none());
         if known.is_none() {
             metrics::counter!(names::DRIFT_FOUND).increment(1);
         }
         let found_at = known.map_or(now, |known| known.found_at);
+        // The most that was seen: while another replica rebuilds the SKU, a look finds less or something else.
+        let units = finding.units().max(known.map_or(0, |known| known.units));
+        let epoch_gap = finding.epoch_gap.max(known.map_or(0, |known| known.epoch_gap));
         let (product_id, sku) = (name.id, name.sku.clone());
         let drift =
             Drift { product_id, sku, units, epoch_gap, found_at, checked_at: now, healed_at: None };
@@ -88,5 +90,26 @@ impl Drifts {
         let mut all = self.found.lock().unwrap_or_else(PoisonError::into_inner);
         all.retain(|_, drift| drift.healed_at.is_none_or(|at| now_ms - at.as_ms() < TOLD_MS));
         all.values().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_found_is_told_whole_although_less_is_left_of_it_at_the_next_look() {
+        let name = Name { id: ProductId::try_from(1).unwrap(), sku: "A".parse().unwrap() };
+        let drifts = Drifts::default();
+        drifts.found(&name, &Finding { drift: 30, ..Finding::default() }, 1_000);
+        drifts.found(&name, &Finding { epoch_gap: 1, ..Finding::default() }, 2_000);
+        assert!(drifts.healed(name.id, 3_000) && !drifts.healed(name.id, 4_000));
+        let told = drifts.all(5_000).remove(0);
+        assert_eq!((told.units, told.epoch_gap), (30, 1));
+        assert_eq!((told.found_at.as_ms(), told.checked_at.as_ms()), (1_000, 3_000));
+        // Another time is another finding.
+        drifts.found(&name, &Finding { drift: 2, ..Finding::default() }, 6_000);
+        let told = drifts.all(6_000).remove(0);
+        assert_eq!((told.units, told.epoch_gap, told.found_at.as_ms()), (2, 0, 6_000));
     }
 }

@@ -30,8 +30,9 @@ const CHUNK: i64 = 5_000;
 const STAGED: usize = 1_000;
 /// SKUs that are closed in one flush.
 const SKUS: i64 = 1_000;
-/// The pause after a rebuild that another one overtook.
+/// The pause after a rebuild that another one overtook, at least and at most.
 const ROOM: Duration = Duration::from_millis(20);
+const MOST_ROOM: Duration = Duration::from_secs(1);
 /// SKUs that are rebuilt at the same time.
 const AT_ONCE: usize = 8;
 
@@ -88,6 +89,7 @@ impl Rebuilder {
     }
 
     async fn run(&self, name: &Arc<Name>) -> Result<(), Fault> {
+        let started = Instant::now();
         // One connection for all of it: should Redis restart in between, it breaks, and so does the
         // rebuild.
         let mut connection = self.ledger.connection().await?;
@@ -108,8 +110,9 @@ impl Rebuilder {
             self.apply(name, &begun, staged, &decided, &mut connection).await?
         };
         if !applied {
-            // Somebody else rebuilds: make room, so that two do not send each other back for ever.
-            tokio::time::sleep(jittered(ROOM)).await;
+            // Somebody else rebuilds: make room for as long as that takes, so that two do not send each other back for ever.
+            let room = started.elapsed().clamp(ROOM, MOST_ROOM);
+            tokio::time::sleep(jittered(room)).await;
         }
         tracing::info!(sku = %name.sku, epoch = begun.epoch, applied, "a SKU was rebuilt");
         Ok(())

@@ -50,3 +50,41 @@ fn concerns(event: &notify::Event, dir: &Path) -> bool {
     };
     !read && (event.paths.is_empty() || event.paths.iter().any(|path| within(path)))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn files_and_links_that_are_put_in_place_of_others_are_told_without_a_look() {
+        let name = format!("holdfast-watched-{}", std::process::id());
+        let dir = std::env::temp_dir().join(name);
+        fs::create_dir_all(&dir).unwrap();
+        fs::write(dir.join("test.toml"), "").unwrap();
+        symlink("..1", dir.join("..data")).unwrap();
+        let changes: [&dyn Fn(); 3] = [
+            &|| fs::write(dir.join("test.toml"), "[log]").unwrap(),
+            &|| {
+                fs::write(dir.join("next"), "").unwrap();
+                fs::rename(dir.join("next"), dir.join("test.toml")).unwrap();
+            },
+            &|| {
+                symlink("..2", dir.join("..data_tmp")).unwrap();
+                fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
+            },
+        ];
+        for change in changes {
+            let (told, heard) = mpsc::channel();
+            let watcher = Watcher::new(&dir, move || told.send(()).unwrap_or_default());
+            assert!(watcher.watches());
+            change();
+            assert_eq!(heard.recv_timeout(Duration::from_secs(60)), Ok(()));
+        }
+        fs::remove_dir_all(&dir).unwrap();
+    }
+}

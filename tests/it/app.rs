@@ -21,6 +21,29 @@ use crate::{conservation, limit};
 /// Looks random enough for the service to accept it, and is nobody's.
 pub const JWT_SECRET: &str = "q4Zr0m9yVt1xK8uTnW3sLbPf6hJcAe2RgYdXi7oM5kNvQzUw";
 
+/// Nobody decides a pin for the one who made it while the test runs.
+pub const LATE: (&str, &str) = ("HOLDFAST__SWEEPER__PIN_GRACE", "60s");
+/// Pins of a dead process are decided soon; with [`hasty`], because no request may outlive it.
+pub const SOON: (&str, &str) = ("HOLDFAST__SWEEPER__PIN_GRACE", "4s");
+
+/// Waits that a test sees the end of. They are several times those that are shipped, so that a test can prepare its scene
+/// on a busy machine.
+const SHORT_WAITS: [(&str, &str); 8] = [
+    ("HOLDFAST__SERVER__REQUEST_DEADLINE", "3s"),
+    ("HOLDFAST__DATABASE__POOL_WAIT", "2s"),
+    ("HOLDFAST__DATABASE__CONNECT_TIMEOUT", "2s"),
+    ("HOLDFAST__DATABASE__STATEMENT_TIMEOUT", "2500ms"),
+    ("HOLDFAST__DATABASE__LOCK_TIMEOUT", "2s"),
+    ("HOLDFAST__REDIS__POOL_WAIT", "2s"),
+    ("HOLDFAST__REDIS__CONNECT_TIMEOUT", "2s"),
+    ("HOLDFAST__REDIS__RESPONSE_TIMEOUT", "2s"),
+];
+
+/// The settings of a service that does not wait for long, and these; of two that set the same the last one counts.
+pub fn hasty<'a>(more: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
+    SHORT_WAITS.iter().chain(more).copied().collect()
+}
+
 /// An answer.
 #[derive(Debug)]
 pub struct Reply {
@@ -232,7 +255,9 @@ pub struct Api {
 
 impl Api {
     pub fn new(url: String, settings: &Settings) -> Self {
-        let client = reqwest::Client::builder().timeout(Duration::from_secs(20)).build().unwrap();
+        // Each request has a connection of its own: one that was kept may be closed just when it is used again.
+        let client = reqwest::Client::builder().pool_max_idle_per_host(0);
+        let client = client.timeout(Duration::from_secs(60)).build().unwrap();
         Self { url, client, tokens: Tokens::new(&settings.auth).unwrap() }
     }
 
@@ -260,7 +285,15 @@ impl Api {
     }
 
     pub async fn try_send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<Reply> {
-        let response = request.send().await?;
+        let again = request.try_clone();
+        let mut response = request.send().await?;
+        // A connection on which nothing is asked in time is closed with this, and nobody has read the request.
+        while let Some(again) = again.as_ref().and_then(reqwest::RequestBuilder::try_clone)
+            && response.status() == StatusCode::REQUEST_TIMEOUT
+            && response.content_length() == Some(0)
+        {
+            response = again.send().await?;
+        }
         let (status, headers) = (response.status(), response.headers().clone());
         let text = response.text().await?;
         let body = serde_json::from_str(&text).unwrap_or(Value::String(text));
@@ -347,7 +380,7 @@ impl Api {
         stock
     }
 
-    /// Asks again and again until `wanted` is met; fails the test after ten seconds.
+    /// Asks again and again until `wanted` is met; fails the test after a minute.
     #[track_caller]
     pub fn until<F: Future<Output = bool>>(
         &self,
@@ -358,12 +391,12 @@ impl Api {
     }
 }
 
-/// Asks again and again until `wanted` is met; fails the test after ten seconds. The pause between two questions makes
+/// Asks again and again until `wanted` is met; fails the test after a minute. The pause between two questions makes
 /// no race go away: the answer decides, and a wrong one fails.
 pub async fn until<F: Future<Output = bool>>(what: &str, wanted: impl Fn() -> F) {
     let begun = Instant::now();
     while !wanted().await {
-        assert!(begun.elapsed() < Duration::from_secs(30), "waited in vain: {what}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
@@ -441,7 +474,7 @@ impl Drop for TestApp {
             tokio::runtime::Handle::current().block_on(async {
                 if self.checked && !failed {
                     let proof = conservation::prove(&self.stores);
-                    tokio::time::timeout(Duration::from_secs(60), proof).await.unwrap();
+                    tokio::time::timeout(Duration::from_secs(120), proof).await.unwrap();
                 }
                 if let Some(app) = app {
                     let stopped = app.stop().await;

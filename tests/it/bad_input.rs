@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::app::{Reply, TestApp};
+use crate::app::{Reply, SOON, TestApp, hasty};
 use crate::faults_postgres::waiting_for_locks;
 
 /// A body as it is, with this content type.
@@ -438,7 +438,7 @@ async fn a_fault_of_ours_tells_nothing_of_the_inside() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_store_that_is_too_slow_is_unavailable_for_now() {
-    let app = TestApp::start().await.unchecked();
+    let app = TestApp::start_with(&hasty(&[SOON])).await.unchecked();
     app.product("A", 5, json!({})).await;
     let id = app.held("alice", "A", 1).await;
     let locks = app.stores.postgres().await;
@@ -517,7 +517,7 @@ async fn a_body_that_stops_in_the_middle_is_given_up() {
     );
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = vec![0; 4096];
-    let read = tokio::time::timeout(std::time::Duration::from_secs(15), stream.read(&mut answer));
+    let read = tokio::time::timeout(std::time::Duration::from_secs(60), stream.read(&mut answer));
     let length = read.await.unwrap().unwrap();
     let answer = String::from_utf8_lossy(&answer[..length]);
     Reply::parse(&answer).expect_problem(408, "request_timeout");

@@ -25,7 +25,7 @@ pub async fn prove(stores: &Stores) {
         match examine(stores).await {
             Ok(()) => return,
             // A sale between its decision and its settling looks like a difference; it may take a little.
-            Err(difference) if begun.elapsed() > Duration::from_secs(20) => panic!("{difference}"),
+            Err(difference) if begun.elapsed() > Duration::from_secs(60) => panic!("{difference}"),
             Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
         }
     }

@@ -65,16 +65,22 @@ impl Scene {
         })
     }
 
+    /// What both replicas found.
+    fn told(&self) -> String {
+        let drift = |app: &TestApp| app.app().reservations().drift();
+        format!("{:?} {:?}", drift(&self.app), drift(&self.other))
+    }
+
     /// It was broken a moment ago: waits until that is found and put right, with the crowd at work.
     async fn heals(self) -> TestApp {
         let (passes, replicas) = (Passes::default(), [&self.app, &self.other]);
         until("it is found", || async {
-            assert!(passes.look(&replicas) <= FOUND, "not found");
+            assert!(passes.look(&replicas) <= FOUND, "not found: {}", self.told());
             self.has(false)
         })
         .await;
         until("it is put right", || async {
-            assert!(passes.look(&replicas) <= HEALED, "not put right");
+            assert!(passes.look(&replicas) <= HEALED, "not put right: {}", self.told());
             self.has(true)
         })
         .await;

@@ -21,9 +21,12 @@ async fn status(api: &Api, id: &str) -> Value {
     api.reservation(id).await.expect(200)["status"].clone()
 }
 
-/// Longer than the holds of these tests last.
+/// How long the holds of these tests last: long enough for what happens meanwhile.
+const TTL: i64 = 6;
+
+/// Longer than that.
 async fn outlast() {
-    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    tokio::time::sleep(Duration::from_millis(6_500)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,15 +35,15 @@ async fn while_it_is_frozen_no_hold_expires_anywhere() {
     let other = app.replica(&[]).await;
     app.product("A", 2, json!({})).await;
     app.product("B", 2, json!({})).await;
-    let first = hold(&app, "a", "A", 2).await;
+    let first = hold(&app, "a", "A", TTL).await;
     let id = id_of(&first);
     let frozen = set(&app, "freeze").await;
     assert_eq!((&frozen["frozen"], &frozen["by"]), (&json!(true), &json!("admin:root")));
     assert_eq!(frozen["reason"], "the bank is down");
     let left = app.reservation(&id).await.expect(200)["expires_in"].clone();
     // Made while it is frozen: its time begins at the thaw. B is one that Redis has never seen.
-    let (second, third) = (hold(&other, "b", "A", 2).await, hold(&other, "b", "B", 2).await);
-    assert_eq!(second["expires_in"], 2);
+    let (second, third) = (hold(&other, "b", "A", TTL).await, hold(&other, "b", "B", TTL).await);
+    assert_eq!(second["expires_in"], TTL);
     outlast().await;
     for api in [&app.api, &other.api] {
         let read = api.reservation(&id).await.expect(200);
@@ -73,8 +76,8 @@ async fn while_it_is_frozen_no_hold_expires_anywhere() {
     app.until("the units are back", || async move { service.stock("A").await == (2, 2, 0, 0) })
         .await;
     // The clock is behind now, and holds last as long as they say.
-    let fourth = hold(&app, "d", "A", 2).await;
-    assert_eq!(moment(&fourth["expires_at"]) - moment(&fourth["created_at"]), 2_000);
+    let fourth = hold(&app, "d", "A", TTL).await;
+    assert_eq!(moment(&fourth["expires_at"]) - moment(&fourth["created_at"]), TTL * 1_000);
     let read = app.reservation(&id_of(&fourth)).await.expect(200);
     assert_eq!(read["expires_at"], fourth["expires_at"]);
     let id = &id_of(&fourth);
@@ -88,7 +91,7 @@ async fn while_it_is_frozen_no_hold_expires_anywhere() {
 async fn it_stays_frozen_whatever_redis_and_the_service_forget() {
     let app = TestApp::start().await;
     app.product("A", 5, json!({})).await;
-    let id = id_of(&hold(&app, "a", "A", 2).await);
+    let id = id_of(&hold(&app, "a", "A", TTL).await);
     set(&app, "freeze").await;
     // The stock hash is gone: the rebuild brings the clock before it opens the SKU.
     let mut redis = app.stores.redis().await;
@@ -122,7 +125,7 @@ async fn it_stays_frozen_whatever_redis_and_the_service_forget() {
 async fn what_was_left_untold_is_told_by_any_replica() {
     let app = TestApp::start().await;
     app.product("A", 5, json!({})).await;
-    let id = id_of(&hold(&app, "a", "A", 4).await);
+    let id = id_of(&hold(&app, "a", "A", 2 * TTL).await);
     let mut redis = app.stores.redis().await;
     let (seconds, micros): (i64, i64) = redis::cmd("TIME").query_async(&mut redis).await.unwrap();
     let now_ms = seconds * 1_000 + micros / 1_000;

@@ -8,10 +8,11 @@ use holdfast_sandbox::{Act, Call, Sandbox, Wish};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::app::{Api, Stores, TestApp, until};
+use crate::app::{Api, SOON, Stores, TestApp, hasty, until};
 use crate::process::ServiceProcess;
 use crate::till::{
-    come_back, environment, pairs, product, sandbox, until_order, until_payment, with_payment,
+    come_back, environment, pairs, product, refunds_of_bkash, sandbox, until_order, until_payment,
+    with_payment,
 };
 
 /// All cases, two at a time, each a task of its own: waiting for a process keeps a task busy.
@@ -29,9 +30,7 @@ async fn all<F: Future<Output = ()> + Send + 'static>(cases: impl IntoIterator<I
 }
 
 /// Payments may be paid for so long.
-const SHORT: (&str, &str) = ("HOLDFAST__PAYMENTS__WINDOW", "2s");
-/// Pins of a dead process are decided soon.
-const SOON: (&str, &str) = ("HOLDFAST__SWEEPER__PIN_GRACE", "1s");
+const SHORT: (&str, &str) = ("HOLDFAST__PAYMENTS__WINDOW", "4s");
 
 async fn hears(sandbox: &Sandbox, api: &Api) {
     sandbox.set_webhook_url(&format!("{}/api/payment/stripe/webhook", api.url));
@@ -53,7 +52,7 @@ async fn doomed(
 async fn standing_by(stores: &Stores, sandbox: &Sandbox, more: &[(&str, &str)]) -> TestApp {
     let environment = environment(sandbox, more);
     let mut all = pairs(&environment);
-    all.push(SOON);
+    all.extend(hasty(&[SOON]));
     TestApp::on(stores.clone(), &all).await
 }
 
@@ -100,7 +99,7 @@ async fn repeated(api: &Api, id: &str, provider: &str) -> Value {
         }
         // A twin may be at it still.
         reply.expect_problem(409, "payment_in_progress");
-        assert!(begun.elapsed() < Duration::from_secs(20), "waited in vain");
+        assert!(begun.elapsed() < Duration::from_secs(60), "waited in vain");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -281,15 +280,6 @@ async fn a_refund_that_was_killed_gives_money_and_units_back_once() {
     all(each).await;
 }
 
-/// The payments of bKash whose money went back.
-fn refunds_of_bkash(sandbox: &Sandbox) -> usize {
-    sandbox
-        .seen()
-        .iter()
-        .filter(|seen| seen.call == Call::BkashRefund && seen.status == Some(200))
-        .count()
-}
-
 #[expect(clippy::disallowed_methods, reason = "how long a storm lasts is the caller's to say")]
 fn kills() -> usize {
     std::env::var("HOLDFAST_STORM_KILLS").ok().and_then(|kills| kills.parse().ok()).unwrap_or(4)
@@ -301,7 +291,8 @@ async fn a_storm_of_payments_with_a_service_that_is_killed_again_and_again() {
     let kills = kills();
     let buyers = kills * 12;
     let (stores, sandbox) = (Stores::fresh().await, sandbox().await);
-    let environment = environment(&sandbox, &[("HOLDFAST__PAYMENTS__WINDOW", "3s"), SOON]);
+    let window = ("HOLDFAST__PAYMENTS__WINDOW", "3s");
+    let environment = environment(&sandbox, &hasty(&[window, SOON]));
     let settings = pairs(&environment);
     let first = ServiceProcess::start(&stores, &settings).await;
     product(&first, "PHONE", (buyers * 2 / 3) as i64, json!({})).await;
@@ -330,7 +321,7 @@ async fn a_storm_of_payments_with_a_service_that_is_killed_again_and_again() {
     tokio::join!(killing, join_all(buying));
     let last = service.into_inner();
     last.kill9().await;
-    let app = standing_by(&stores, &sandbox, &[("HOLDFAST__PAYMENTS__WINDOW", "3s")]).await;
+    let app = standing_by(&stores, &sandbox, &[window]).await;
     hears(&sandbox, &app).await;
     let open = "select count(*) from payments where status in ('initiated', 'pending', 'late', 'refunding')";
     let postgres = stores.postgres().await;

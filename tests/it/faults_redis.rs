@@ -3,26 +3,22 @@
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 use xtask::servers::{Listen, Redis, RedisOptions};
 
-use crate::app::{Api, Reply, Stores, TestApp, until};
+use crate::app::{Api, LATE, Reply, Stores, TestApp, hasty, until};
 use crate::conservation;
 use crate::process::{blocking, own_redis, signal_to};
 use crate::proxy::Proxy;
 
-const LATE: (&str, &str) = ("HOLDFAST__SWEEPER__PIN_GRACE", "60s");
-const A_SECOND: Duration = Duration::from_millis(1_500);
-
-/// A 503 as it must be: in time, saying when to come again and whether something may have happened.
+/// A 503 as it must be, saying when to come again and whether something may have happened. It is given in time if it is
+/// given at all: whatever keeps Redis from answering is taken away only afterwards.
 async fn unavailable(answer: impl Future<Output = Reply>) -> Value {
-    let begun = Instant::now();
     let reply = answer.await;
-    assert!(begun.elapsed() < A_SECOND, "{:?}: {reply:#?}", begun.elapsed());
     assert_eq!(reply.headers.get("retry-after").unwrap_or_else(|| panic!("{reply:#?}")), "1");
     let code = reply.body["code"].as_str().unwrap().to_owned();
     reply.expect_problem(503, &code)
@@ -35,7 +31,6 @@ fn keyed(api: &Api, user: &str, key: &str) -> reqwest::RequestBuilder {
 
 /// Every route that needs Redis, several times at once.
 async fn all_unavailable(app: &TestApp, id: &str) {
-    let begun = Instant::now();
     let (alice, path) = (app.customer("alice"), format!("/api/reservations/{id}"));
     let (alice, path) = (&alice, &path);
     let storm = (0..12).map(|number| async move {
@@ -51,7 +46,6 @@ async fn all_unavailable(app: &TestApp, id: &str) {
         );
     });
     futures_util::future::join_all(storm).await;
-    println!("84 requests refused within {:?}", begun.elapsed());
 }
 
 async fn works(app: &TestApp) {
@@ -66,7 +60,7 @@ async fn works(app: &TestApp) {
 
 async fn with_a_hold(settings: &[(&str, &str)]) -> (Redis, TestApp, String) {
     let (redis, stores) = own_redis(settings).await;
-    let app = TestApp::on(stores, &[LATE]).await;
+    let app = TestApp::on(stores, &hasty(&[LATE])).await;
     app.product("PHONE", 500, json!({})).await;
     let id = app.held("alice", "PHONE", 1).await;
     (redis, app, id)
@@ -100,7 +94,7 @@ async fn a_frozen_redis_is_answered_for_in_time() {
 async fn a_redis_behind_a_dead_line_is_answered_for_in_time() {
     let stores = Stores::fresh().await;
     let (proxy, through) = Proxy::before_redis(&stores).await;
-    let app = TestApp::on(through, &[LATE]).await.unchecked();
+    let app = TestApp::on(through, &hasty(&[LATE])).await.unchecked();
     app.product("PHONE", 500, json!({})).await;
     let id = app.held("alice", "PHONE", 1).await;
     proxy.freeze();
@@ -139,10 +133,12 @@ async fn a_redis_that_pauses_its_clients_is_answered_for_in_time() {
     let (_redis, app, id) = with_a_hold(&[]).await;
     let mut pause = redis::cmd("CLIENT");
     let mut connection = app.stores.redis().await;
-    pause.arg("PAUSE").arg(1_500).arg("WRITE").exec_async(&mut connection).await.unwrap();
+    pause.arg("PAUSE").arg(600_000).arg("WRITE").exec_async(&mut connection).await.unwrap();
     unavailable(app.reserve("bob", "PHONE", 1)).await;
+    redis::cmd("CLIENT").arg("UNPAUSE").exec_async(&mut connection).await.unwrap();
     works(&app).await;
-    pause.arg("PAUSE").arg(1_500).arg("ALL").exec_async(&mut connection).await.ok();
+    let mut pause = redis::cmd("CLIENT");
+    pause.arg("PAUSE").arg(3_000).arg("ALL").exec_async(&mut connection).await.ok();
     works(&app).await;
     app.checkout("alice", &id).await.expect_success();
 }

@@ -4,13 +4,8 @@ use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::app::{Api, Reply, Stores, TestApp, until};
+use crate::app::{Api, LATE, Reply, SOON, Stores, TestApp, hasty, until};
 use crate::process::{ServiceProcess, own_redis};
-
-/// Pins of a dead process are decided soon.
-const SOON: (&str, &str) = ("HOLDFAST__SWEEPER__PIN_GRACE", "1s");
-/// Pins of a dead process stay as they are for the length of a test.
-const LATE: (&str, &str) = ("HOLDFAST__SWEEPER__PIN_GRACE", "60s");
 
 /// A product of three units, one of them held by alice, whose checkout kills its process at `point`.
 async fn killed_at(stores: &Stores, point: &str, hold_seconds: i64) -> String {
@@ -53,7 +48,7 @@ async fn a_checkout_killed_before_its_pin_leaves_the_hold_to_its_buyer() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkout_killed_before_its_pin_and_not_repeated_gives_the_unit_back_in_time() {
     let stores = Stores::fresh().await;
-    let standing_by = TestApp::on(stores.clone(), &[SOON]).await;
+    let standing_by = TestApp::on(stores.clone(), &hasty(&[SOON])).await;
     let id = killed_at(&stores, "before_pin", 3).await;
     until("the unit is back", || async { standing_by.stock("PHONE").await == (3, 3, 0, 0) }).await;
     standing_by.checkout("alice", &id).await.expect_problem(410, "reservation_expired");
@@ -78,7 +73,7 @@ async fn a_checkout_killed_after_its_pin_is_taken_up_by_its_repetition() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkout_killed_after_its_pin_and_not_repeated_is_decided_by_another_replica() {
     let stores = Stores::fresh().await;
-    let standing_by = TestApp::on(stores.clone(), &[SOON]).await;
+    let standing_by = TestApp::on(stores.clone(), &hasty(&[SOON])).await;
     let id = killed_at(&stores, "after_pin", 600).await;
     until("the pin is decided and the unit is back", || async {
         standing_by.stock("PHONE").await == (3, 3, 0, 0)
@@ -107,7 +102,7 @@ async fn a_checkout_killed_after_its_decision_is_answered_with_that_order() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkout_killed_after_its_decision_and_not_repeated_is_settled_by_another_replica() {
     let stores = Stores::fresh().await;
-    let standing_by = TestApp::on(stores.clone(), &[SOON]).await;
+    let standing_by = TestApp::on(stores.clone(), &hasty(&[SOON])).await;
     let id = killed_at(&stores, "after_decision", 600).await;
     let placed = only_order(&stores).await;
     until("the sale is settled", || async { standing_by.stock("PHONE").await == (3, 2, 0, 1) })
@@ -133,7 +128,7 @@ async fn a_checkout_killed_after_its_settling_is_answered_with_that_order() {
 async fn a_checkout_of_several_products_killed_at_any_point_ends_whole() {
     for (point, stock) in [("after_pin", (3, 3, 0, 0)), ("after_decision", (3, 1, 0, 2))] {
         let stores = Stores::fresh().await;
-        let standing_by = TestApp::on(stores.clone(), &[SOON]).await;
+        let standing_by = TestApp::on(stores.clone(), &hasty(&[SOON])).await;
         standing_by.product("CASE", 3, json!({})).await;
         standing_by.product("PHONE", 3, json!({})).await;
         let lines = json!({ "items": [{ "sku": "PHONE", "quantity": 2 }, { "sku": "CASE", "quantity": 2 }] });
@@ -159,7 +154,8 @@ async fn a_checkout_of_several_products_killed_at_any_point_ends_whole() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_checkout_under_a_key_that_died_is_answered_with_its_order_once_the_claim_has_lapsed() {
     let stores = Stores::fresh().await;
-    let doomed = [LATE, ("HOLDFAST_FAULT", "after_decision:kill")];
+    // A claim lives for twice as long as a request may.
+    let doomed = hasty(&[LATE, ("HOLDFAST_FAULT", "after_decision:kill")]);
     let doomed = ServiceProcess::start(&stores, &doomed).await;
     doomed.product("PHONE", 3, json!({})).await;
     let id = doomed.held("alice", "PHONE", 1).await;
@@ -211,7 +207,7 @@ async fn asleep_after_its_pin<T>(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_wakes_up_after_its_pin_was_decided_sells_nothing() {
     let stores = Stores::fresh().await;
-    let awake = TestApp::on(stores.clone(), &[SOON]).await;
+    let awake = TestApp::on(stores.clone(), &hasty(&[SOON])).await;
     // A second unit, so that it is not the lack of stock that refuses the late one.
     awake.product("PHONE", 2, json!({})).await;
     let (id, late, sold) = asleep_after_its_pin(&stores, "PHONE", async |_| {

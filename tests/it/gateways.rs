@@ -88,8 +88,8 @@ async fn gateways(
     let own = sandbox.environment();
     let mut all = vec![
         ("HOLDFAST__PAYMENTS__BKASH__CALLBACK_BASE", "http://127.0.0.1:1"),
-        ("HOLDFAST__PAYMENTS__STRIPE__TIMEOUT", "5s"),
-        ("HOLDFAST__PAYMENTS__BKASH__TIMEOUT", "2s"),
+        ("HOLDFAST__PAYMENTS__STRIPE__TIMEOUT", "15s"),
+        ("HOLDFAST__PAYMENTS__BKASH__TIMEOUT", "15s"),
     ];
     all.extend(own.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     all.retain(|(name, _)| more.iter().all(|(other, _)| other != name));
@@ -180,7 +180,7 @@ pub fn nothing_secret(sandbox: &Sandbox, exchanges: &[Exchange]) {
     assert!(!text.contains("buyer@example.com") && !text.contains("01770618575"), "{text}");
 }
 
-pub const SHORT: (&str, &str) = ("HOLDFAST__PAYMENTS__STRIPE__TIMEOUT", "1200ms");
+pub const SHORT: (&str, &str) = ("HOLDFAST__PAYMENTS__STRIPE__TIMEOUT", "3s");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_session_is_what_was_asked_for_and_asking_again_makes_no_other() {

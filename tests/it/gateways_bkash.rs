@@ -11,7 +11,7 @@ use serde_json::json;
 
 use crate::gateways::{World, attempt, faults, id, money, nothing_secret, refused, unknown};
 
-const SHORT: (&str, &str) = ("HOLDFAST__PAYMENTS__BKASH__TIMEOUT", "1s");
+const SHORT: (&str, &str) = ("HOLDFAST__PAYMENTS__BKASH__TIMEOUT", "3s");
 
 fn bkash(gateways: &Gateways) -> &dyn Gateway {
     gateways.of(ProviderName::Bkash).unwrap()
@@ -281,7 +281,7 @@ async fn all_replicas_share_one_token() {
 #[tokio::test(flavor = "multi_thread")]
 async fn credentials_that_do_not_fit_are_said_and_not_tried_in_a_row() {
     let world = World::new(&[]).await;
-    let other = world.replica(&[("BKASH_PASSWORD", "wrong-password")]).await;
+    let other = world.replica(&[SHORT, ("BKASH_PASSWORD", "wrong-password")]).await;
     let attempt = attempt(50_000, "BDT");
     let answer = bkash(&other).create(&attempt).await;
     let text = serde_json::to_string(&answer.exchanges).unwrap();

@@ -1,7 +1,5 @@
 //! How everything is, over all replicas: who is there, what was found, and what a replica says when events are switched off.
 
-use std::time::Duration;
-
 use redis::AsyncCommands;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -110,9 +108,7 @@ async fn without_expiry_events_it_is_degraded_and_holds_end_all_the_same() {
 
     let body = json!({ "sku": "A", "quantity": 2, "ttl_seconds": 1 });
     app.post("/api/reserve", &app.customer("alice"), body).await.expect(201);
-    let begun = std::time::Instant::now();
     until("its units are back", || async { app.stock("A").await == (9, 9, 0, 0) }).await;
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 
     set.arg("Ex").query_async::<()>(&mut redis).await.unwrap();
     until("it is as before", || async { readyz().await["status"] == "ready" }).await;

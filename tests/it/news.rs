@@ -203,7 +203,7 @@ async fn stock_that_comes_back_is_told_whichever_way_it_comes() {
     assert_eq!(told(1).await["type"], "stock.sold_out");
     app.delete(&format!("/api/reservations/{id}"), &app.customer("alice")).await.expect(200);
     assert_eq!(told(2).await["type"], "stock.available");
-    let short = json!({ "sku": "PHONE", "ttl_seconds": 1 });
+    let short = json!({ "sku": "PHONE", "ttl_seconds": 4 });
     app.post("/api/reserve", &app.customer("bob"), short).await.expect(201);
     assert_eq!(told(3).await["type"], "stock.sold_out");
     assert_eq!(told(4).await["type"], "stock.available");

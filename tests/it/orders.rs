@@ -3,6 +3,8 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
+#[cfg(feature = "fault-points")]
+use crate::app::{LATE, SOON, hasty};
 use crate::app::{Reply, Stores, TestApp, until};
 use crate::cart::{cart, put};
 #[cfg(feature = "fault-points")]
@@ -159,11 +161,10 @@ async fn an_order_killed_at_any_point_ends_as_one_order_or_none() {
         ("after_decision", true),
         ("after_settle", true),
     ] {
-        let app = TestApp::start_with(&[("HOLDFAST__SWEEPER__PIN_GRACE", "1s")]).await;
+        let app = TestApp::start_with(&hasty(&[SOON])).await;
         three(&app).await;
         let fault = format!("{point}:kill");
-        let late = ("HOLDFAST__SWEEPER__PIN_GRACE", "60s");
-        let doomed = ServiceProcess::start(&app.stores, &[late, ("HOLDFAST_FAULT", &fault)]).await;
+        let doomed = ServiceProcess::start(&app.stores, &[LATE, ("HOLDFAST_FAULT", &fault)]).await;
         let request = doomed.request(Method::POST, "/api/orders");
         let answer = doomed.try_send(request.bearer_auth(doomed.customer("alice"))).await;
         assert!(answer.is_err(), "{point}: {answer:?}");

@@ -8,10 +8,13 @@ use holdfast_sandbox::{Act, Call, Fault, Wish};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::app::{Api, Reply, until};
-use crate::till::{Till, come_back, ordered, product, until_order, until_payment, with_payment};
+use crate::app::{Api, Reply, SOON, hasty, until};
+use crate::till::{
+    Till, come_back, ordered, product, refunds_of_bkash, until_order, until_payment, with_payment,
+};
 
-const SHORT: (&str, &str) = ("HOLDFAST__PAYMENTS__WINDOW", "1s");
+/// Payments may be paid for so long: long enough for a test to act meanwhile.
+const SHORT: (&str, &str) = ("HOLDFAST__PAYMENTS__WINDOW", "5s");
 
 /// A product of so many units, one of them under payment by alice.
 async fn begun(till: &Till, provider: &str, units: i64) -> Value {
@@ -183,7 +186,7 @@ async fn an_execute_that_lands_after_the_hold_was_given_up_is_found_and_goes_bac
     executed_by_bkash(&till, &order).await;
     till.sandbox.clear();
     until_payment(&till, &order["payment"], "refunded").await;
-    assert_eq!(till.sandbox.count(Call::BkashRefund), 1);
+    assert_eq!(refunds_of_bkash(&till.sandbox), 1);
 }
 
 /// The execute of a payment lands at bKash.
@@ -297,7 +300,7 @@ async fn a_person_sells_refunds_or_releases_what_is_in_review() {
         until_order(&till, &order, of_order).await;
         until("the stock agrees", || async { till.stock("PHONE").await == stock }).await;
         let back = usize::from(outcome == "refund");
-        assert_eq!(till.sandbox.count(Call::StripeRefund), back, "{outcome}");
+        assert_eq!(till.sandbox.refunds().len(), back, "{outcome}");
         resolve(&till, &order, outcome).await.expect_problem(409, "not_in_review");
         let noted =
             till.get("/api/admin/audit?action=payment.resolve", &till.admin()).await.expect(200);
@@ -535,8 +538,7 @@ async fn payments_outlive_a_redis_that_lost_everything() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn recovery_leaves_the_pin_of_a_payment_to_its_deadline() {
-    let grace = ("HOLDFAST__SWEEPER__PIN_GRACE", "1s");
-    let till = Till::start_with(&[grace]).await;
+    let till = Till::start_with(&hasty(&[SOON])).await;
     let order = begun(&till, "stripe", 1).await;
     let prefix = &till.stores.prefix;
     let score = || async {

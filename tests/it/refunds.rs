@@ -133,17 +133,14 @@ mod crashes {
     use reqwest::Method;
 
     use super::{json, refund, sold};
-    use crate::app::{TestApp, until};
+    use crate::app::{LATE, SOON, TestApp, hasty, until};
     use crate::process::ServiceProcess;
     use crate::stock::{moved_once, product_of};
-
-    const SOON: (&str, &str) = ("HOLDFAST__SWEEPER__PIN_GRACE", "1s");
-    const LATE: (&str, &str) = ("HOLDFAST__SWEEPER__PIN_GRACE", "60s");
 
     /// A service that dies at `point`.
     async fn doomed(app: &TestApp, point: &str) -> ServiceProcess {
         let fault = format!("{point}:kill");
-        ServiceProcess::start(&app.stores, &[LATE, ("HOLDFAST_FAULT", &fault)]).await
+        ServiceProcess::start(&app.stores, &hasty(&[LATE, ("HOLDFAST_FAULT", &fault)])).await
     }
 
     #[tokio::test(flavor = "multi_thread")]
@@ -151,7 +148,7 @@ mod crashes {
         for (point, repeated) in
             [("after_movement", true), ("after_movement", false), ("after_apply", false)]
         {
-            let app = TestApp::start_with(&[SOON]).await;
+            let app = TestApp::start_with(&hasty(&[SOON])).await;
             let order = sold(&app).await;
             let doomed = doomed(&app, point).await;
             let path = format!("/api/orders/{}/refund", order["id"].as_str().unwrap());
@@ -183,7 +180,7 @@ mod crashes {
             ("OUT", "after_movement", false),
             ("OUT", "after_apply", true),
         ] {
-            let app = TestApp::start_with(&[SOON]).await;
+            let app = TestApp::start_with(&hasty(&[SOON])).await;
             let product = product_of(&app, "maker", "PHONE", 5).await;
             app.held("alice", "PHONE", 1).await;
             let doomed = doomed(&app, point).await;

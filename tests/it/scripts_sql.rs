@@ -213,7 +213,7 @@ pub async fn until_it_waits<T>(
     mut running: Pin<&mut impl Future<Output = T>>,
 ) -> Checked {
     let begun = std::time::Instant::now();
-    while begun.elapsed() < Duration::from_secs(10) {
+    while begun.elapsed() < Duration::from_secs(60) {
         let blocked = "select cardinality(pg_blocking_pids($1)) > 0";
         let pid: [&(dyn tokio_postgres::types::ToSql + Sync); 1] = [&pid];
         let look = watcher.query_one(blocked, &pid);

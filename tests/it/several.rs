@@ -173,15 +173,15 @@ async fn extending_a_hold_of_several_extends_all_of_it() {
     app.product("A", 9, json!({})).await;
     app.product("B", 9, json!({})).await;
     let items = json!([{ "sku": "A" }, { "sku": "B" }]);
-    let body = json!({ "items": items, "ttl_seconds": 2 });
+    let body = json!({ "items": items, "ttl_seconds": 6 });
     let held = app.post("/api/reserve", &app.customer("alice"), body).await.expect(201);
     let id = id_of(&held);
     let path = format!("/api/reservations/{id}/extend");
     let extended =
         app.post(&path, &app.customer("alice"), json!({ "seconds": 60 })).await.expect(200);
     assert!(extended["expires_in"].as_i64().unwrap() > 55);
-    // A hold of B that is made after and ends before shows that two seconds have passed.
-    let body = json!({ "sku": "B", "ttl_seconds": 3 });
+    // A hold of B that is made after and ends before shows that its time has passed.
+    let body = json!({ "sku": "B", "ttl_seconds": 7 });
     let later = app.post("/api/reserve", &app.customer("bob"), body).await.expect(201);
     let (app, later) = (&app, &id_of(&later));
     app.until("the later hold runs out", || async move {

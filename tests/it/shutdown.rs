@@ -1,16 +1,12 @@
 //! SIGTERM under load.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::json;
 
-use crate::app::{Stores, TestApp, until};
+use crate::app::{LATE, Stores, TestApp, until};
 use crate::process::ServiceProcess;
-
-/// Nobody decides a pin for the one who made it while the test runs.
-const LATE: (&str, &str) = ("HOLDFAST__SWEEPER__PIN_GRACE", "60s");
 
 #[tokio::test(flavor = "multi_thread")]
 async fn checkouts_in_flight_are_answered_before_a_service_that_was_told_to_stop_ends() {
@@ -58,7 +54,6 @@ async fn checkouts_in_flight_are_answered_before_a_service_that_was_told_to_stop
     }
     let end = leaving.ended().await;
     assert_eq!(end.code, Some(0), "{end:?}");
-    assert!(end.took < Duration::from_secs(10), "{end:?}");
     assert_eq!(staying.stock("PHONE").await, (20, 10, 0, 10));
 }
 
@@ -100,12 +95,10 @@ async fn a_service_told_to_stop_under_load_leaves_nothing_in_doubt() {
     };
     let (end, _) = tokio::join!(stop, futures_util::future::join_all(buyers));
     assert_eq!(end.code, Some(0), "{end:?}");
-    assert!(end.took < Duration::from_secs(10), "{end:?}");
     // Holds that nobody bought run out; a pin that was left would stay.
     until("nothing is reserved any more", || async { staying.stock("PHONE").await.2 == 0 }).await;
     let told = sold.load(Ordering::Relaxed) as i64;
     assert!(staying.stock("PHONE").await.3 >= told, "every order that was answered stands");
-    println!("stopped after {:?}, {told} orders", end.took);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::app::{Api, Reply, TestApp};
+use crate::world::UNLIMITED;
 
 /// Moves units of a product on behalf of whoever has this token.
 pub async fn moved(api: &Api, token: &str, kind: &str, product: i64, quantity: i64) -> Reply {
@@ -368,8 +369,11 @@ async fn a_movement_under_a_key_happens_once_even_if_redis_forgets_the_key() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_hundred_movements_at_once_sum_up() {
-    let app = TestApp::start_with(&[("HOLDFAST__SERVER__REQUEST_DEADLINE", "2500ms")]).await;
-    let replica = app.replica(&[("HOLDFAST__SERVER__REQUEST_DEADLINE", "2500ms")]).await;
+    // Not all of them find a connection at once.
+    let crowded = ("HOLDFAST__DATABASE__POOL_WAIT", "300ms");
+    let settings = [UNLIMITED.as_slice(), &[crowded]].concat();
+    let app = TestApp::start_with(&settings).await;
+    let replica = app.replica(&settings).await;
     let product = product_of(&app, "maker", "PHONE", 50).await;
     let maker = app.merchant("maker");
     let movements = (1..=100).map(|number: i64| {

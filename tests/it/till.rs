@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use holdfast_sandbox::{Act, Options, Sandbox, Wish};
+use holdfast_sandbox::{Act, Call, Options, Sandbox, Wish};
 use reqwest::Method;
 use reqwest::redirect::Policy;
 use serde_json::{Value, json};
@@ -18,9 +18,9 @@ pub fn environment(sandbox: &Sandbox, more: &[(&str, &str)]) -> Vec<(String, Str
     let own = [
         ("HOLDFAST__PAYMENTS__RETURN_ORIGINS", "https://shop.example"),
         ("HOLDFAST__PAYMENTS__BKASH__CALLBACK_BASE", "http://127.0.0.1:1"),
-        ("HOLDFAST__PAYMENTS__DOUBT", "1s"),
-        ("HOLDFAST__PAYMENTS__STRIPE__TIMEOUT", "2s"),
-        ("HOLDFAST__PAYMENTS__BKASH__TIMEOUT", "2s"),
+        ("HOLDFAST__PAYMENTS__DOUBT", "3s"),
+        ("HOLDFAST__PAYMENTS__STRIPE__TIMEOUT", "10s"),
+        ("HOLDFAST__PAYMENTS__BKASH__TIMEOUT", "10s"),
     ];
     let own = own.iter().chain(more).map(|(name, value)| ((*name).into(), (*value).into()));
     sandbox.environment().into_iter().chain(own).collect()
@@ -97,6 +97,15 @@ impl std::ops::Deref for Till {
     }
 }
 
+/// The payments of bKash whose money went back: it may have been asked for more than once.
+pub fn refunds_of_bkash(sandbox: &Sandbox) -> usize {
+    sandbox
+        .seen()
+        .iter()
+        .filter(|seen| seen.call == Call::BkashRefund && seen.status == Some(200))
+        .count()
+}
+
 /// A request for a payment of this hold at checkout.
 pub fn with_payment(reservation: &str, provider: &str) -> Value {
     json!({ "reservation_id": reservation, "payment": asked(provider) })
@@ -124,7 +133,7 @@ pub async fn come_back(api: &Api, way: &str) -> Reply {
     let (_, path) = way.split_once("/api/").unwrap();
     let client = reqwest::Client::builder().redirect(Policy::none()).build().unwrap();
     let request = client.request(Method::GET, format!("{}/api/{path}", api.url));
-    api.send(request.timeout(Duration::from_secs(20))).await
+    api.send(request.timeout(Duration::from_secs(60))).await
 }
 
 /// Waits until the order stands so.

@@ -1,7 +1,6 @@
 //! Traces, read by a collector in the test process that speaks OTLP over HTTP.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
@@ -257,7 +256,6 @@ async fn a_collector_that_is_away_costs_spans_and_nothing_else() {
     service.signal(Signal::TERM);
     let end = service.ended().await;
     assert_eq!(end.code, Some(0), "{}", end.stderr);
-    assert!(end.took < Duration::from_secs(10), "{:?}", end.took);
 }
 
 #[tokio::test(flavor = "multi_thread")]

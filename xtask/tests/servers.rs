@@ -12,7 +12,7 @@ use xtask::servers::{Fsync, Listen, Postgres, PostgresOptions, Redis, RedisOptio
 /// One inline command, and the beginning of its answer.
 fn ask(redis: &Redis, command: &str) -> Result<String> {
     let mut stream = UnixStream::connect(redis.socket())?;
-    stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.write_all(format!("{command}\r\n").as_bytes())?;
     let mut answer = [0; 512];
     let length = stream.read(&mut answer)?;

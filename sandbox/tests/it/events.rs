@@ -73,7 +73,7 @@ impl World {
 async fn kinds(received: &Received, count: usize) -> Vec<String> {
     let begun = Instant::now();
     while received.lock().unwrap().len() < count {
-        assert!(begun.elapsed() < Duration::from_secs(20), "{received:?}");
+        assert!(begun.elapsed() < Duration::from_secs(60), "{received:?}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     let received = received.lock().unwrap();
@@ -167,7 +167,7 @@ async fn an_event_that_is_not_taken_comes_again() {
     };
     let begun = Instant::now();
     while list("delivery_success=true").await < 1 {
-        assert!(begun.elapsed() < Duration::from_secs(5));
+        assert!(begun.elapsed() < Duration::from_secs(60));
         tokio::time::sleep(Duration::from_millis(60)).await;
     }
     assert_eq!(list("delivery_success=false").await, 0);

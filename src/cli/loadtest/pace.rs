@@ -169,8 +169,8 @@ mod tests {
         let pace = Pace::open(1_000.0, patience, Instant::now() + MINUTE, 9);
         pace.next().await.unwrap();
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let due = pace.next().await.unwrap();
-        assert!(due.elapsed() < 2 * patience, "{:?}", due.elapsed());
+        let asked = Instant::now();
+        assert!(pace.next().await.unwrap() + patience >= asked);
         let Mode::Open(Open { taken, dropped, .. }) = &pace.mode else { panic!() };
         assert!(dropped.get() > 0);
         assert_eq!(dropped.get() + 2, taken.get());
