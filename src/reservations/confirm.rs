@@ -315,7 +315,7 @@ impl Reservations {
     /// Makes a SKU right again whose epoch Postgres has left behind, or waits for whoever is at it.
     pub async fn catch_up(&self, name: &Arc<Name>) -> Result<(), Fault> {
         metrics::counter!(names::STALE_CONFIRMS).increment(1);
-        self.shared.rebuilder.rebuild(name).await
+        self.shared.rebuilder.catch_up(name).await
     }
 
     /// The live hold of a buyer on a product, or the last one that ended there.

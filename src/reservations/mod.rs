@@ -225,10 +225,13 @@ impl Reservations {
     {
         const REBUILDS: usize = 4;
         for _ in 0..=REBUILDS {
+            let asked = std::time::Instant::now();
             match run().await {
                 Ok(answer) => return Ok(answer),
                 Err(Trouble::Fault(fault)) => return Err(fault),
-                Err(Trouble::Rebuild) => self.shared.rebuilder.rebuild(name).await?,
+                Err(Trouble::Rebuild) => {
+                    self.shared.rebuilder.rebuild_since(name, asked).await?;
+                }
             }
         }
         Err(Fault::unavailable("a SKU asks for a rebuild again and again", Outcome::None))

@@ -17,7 +17,7 @@ use crate::kernel::{Clock, ProductId, ReservationId};
 use crate::platform::redis::Redis;
 use crate::platform::tasks::jittered;
 use crate::platform::{Db, Fault, Outcome, lua, metrics as names};
-use crate::reservations::ledger::Ledger;
+use crate::reservations::ledger::{Ledger, Trouble};
 use crate::reservations::stock_store::Begun;
 use crate::reservations::{decision_store, stock_store, store};
 
@@ -30,9 +30,10 @@ const CHUNK: i64 = 5_000;
 const STAGED: usize = 1_000;
 /// SKUs that are closed in one flush.
 const SKUS: i64 = 1_000;
-/// The pause after a rebuild that another one overtook, at least and at most.
-const ROOM: Duration = Duration::from_millis(20);
-const MOST_ROOM: Duration = Duration::from_secs(1);
+/// How often a rebuild of somebody else is looked for, and the pause between two looks, at least and at most.
+const LOOKS: usize = 5;
+const PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// SKUs that are rebuilt at the same time.
 const AT_ONCE: usize = 8;
 
@@ -61,21 +62,67 @@ impl Rebuilder {
         (self.total.load(Ordering::Relaxed), self.last_ms.load(Ordering::Relaxed))
     }
 
-    /// Rebuilds this SKU, or waits for the rebuild that runs and takes its result if it began after this call.
+    /// Rebuilds this SKU, or takes the result of a rebuild that ended meanwhile.
     pub(super) async fn rebuild(&self, name: &Arc<Name>) -> Result<(), Fault> {
-        let asked = Instant::now();
+        self.rebuild_since(name, Instant::now()).await
+    }
+
+    /// The same for whoever was told to by a call that began at `asked`.
+    pub(super) async fn rebuild_since(
+        &self,
+        name: &Arc<Name>,
+        asked: Instant,
+    ) -> Result<(), Fault> {
+        self.in_turn(name, asked, self.make(name)).await
+    }
+
+    /// For whoever was told by Postgres that the SKU was rebuilt since: mostly Redis has what it needs, or another replica
+    /// is about to bring it. One more rebuild would only make everybody else's pins stale.
+    pub(super) async fn catch_up(&self, name: &Arc<Name>) -> Result<(), Fault> {
+        let work = async {
+            if self.soon_current(name, PAUSE).await? { Ok(()) } else { self.make(name).await }
+        };
+        self.in_turn(name, Instant::now(), work).await
+    }
+
+    async fn in_turn(
+        &self,
+        name: &Arc<Name>,
+        asked: Instant,
+        work: impl Future<Output = Result<(), Fault>>,
+    ) -> Result<(), Fault> {
         let last = self.last(name.id);
         let mut last = last.lock().await;
         if last.is_some_and(|ended| ended > asked) {
             return Ok(());
         }
+        work.await.map_err(|fault| fault.with_outcome(Outcome::None))?;
+        *last = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Whether Redis has the rebuild that Postgres knows of, now or a little later.
+    async fn soon_current(&self, name: &Name, pause: Duration) -> Result<bool, Fault> {
+        for _ in 0..LOOKS {
+            let known = stock_store::stock(&self.db, &[name.id]).await?;
+            match self.ledger.audit(&name.sku).await {
+                Ok(audit) if known.iter().any(|(_, shelf)| shelf.epoch == audit.epoch) => {
+                    return Ok(true);
+                }
+                Ok(_) | Err(Trouble::Rebuild) => tokio::time::sleep(jittered(pause)).await,
+                Err(Trouble::Fault(fault)) => return Err(fault),
+            }
+        }
+        Ok(false)
+    }
+
+    async fn make(&self, name: &Arc<Name>) -> Result<(), Fault> {
         let begun = Instant::now();
         self.ledger.hints().doubt();
-        self.run(name).await.map_err(|fault| fault.with_outcome(Outcome::None))?;
+        self.run(name).await?;
         metrics::histogram!(names::REBUILD_SECONDS).record(begun.elapsed());
         self.total.fetch_add(1, Ordering::Relaxed);
         self.last_ms.store(self.clock.now_ms(), Ordering::Relaxed);
-        *last = Some(Instant::now());
         Ok(())
     }
 
@@ -110,9 +157,9 @@ impl Rebuilder {
             self.apply(name, &begun, staged, &decided, &mut connection).await?
         };
         if !applied {
-            // Somebody else rebuilds: make room for as long as that takes, so that two do not send each other back for ever.
-            let room = started.elapsed().clamp(ROOM, MOST_ROOM);
-            tokio::time::sleep(jittered(room)).await;
+            // Somebody else rebuilds, and takes about as long: two that begin anew would send each other back for ever.
+            let pause = started.elapsed().clamp(PAUSE, LONGEST_PAUSE);
+            self.soon_current(name, pause).await?;
         }
         tracing::info!(sku = %name.sku, epoch = begun.epoch, applied, "a SKU was rebuilt");
         Ok(())

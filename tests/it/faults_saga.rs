@@ -1,5 +1,7 @@
 //! The saga of a sale, with the real process killed or stopped at each of its named points.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -192,13 +194,24 @@ async fn asleep_after_its_pin<T>(
     let asleep = [LATE, ("HOLDFAST_FAULT", "after_pin:stop")];
     let asleep = ServiceProcess::start(stores, &asleep).await;
     let id = asleep.held("alice", sku, 1).await;
+    let mut checkout = Box::pin(asleep.checkout("alice", &id));
     let meanwhile = async {
         until("it stops", || async { asleep.has_said("fault point reached") }).await;
-        let found = meanwhile(&id).await;
-        asleep.signal(Signal::CONT);
-        found
+        meanwhile(&id).await
     };
-    let (late, found) = tokio::join!(asleep.checkout("alice", &id), meanwhile);
+    let found = tokio::select! {
+        found = meanwhile => found,
+        late = &mut checkout => panic!("it did not stop: {late:#?}"),
+    };
+    // It stops again wherever it pins again.
+    let late = loop {
+        asleep.signal(Signal::CONT);
+        tokio::select! {
+            late = &mut checkout => break late,
+            () = tokio::time::sleep(Duration::from_millis(50)) => {}
+        }
+    };
+    drop(checkout);
     asleep.signal(Signal::TERM);
     assert_eq!(asleep.ended().await.code, Some(0));
     (id, late, found)
@@ -227,6 +240,32 @@ async fn a_service_that_wakes_up_after_its_pin_was_decided_sells_nothing() {
     awake.checkout("alice", &id).await.expect_problem(410, "reservation_expired");
     assert_eq!(only_order(&stores).await, sold["id"]);
     assert_eq!(awake.stock("PHONE").await, (2, 1, 0, 1));
+}
+
+/// Which rebuild of this SKU Postgres knows of.
+async fn epoch(stores: &Stores, sku: &str) -> i64 {
+    let sql = "select epoch from sku_stock join products using (product_id) where sku = $1";
+    stores.postgres().await.query_one(sql, &[&sku]).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pin_that_a_rebuild_made_stale_is_sold_without_another_rebuild() {
+    let stores = Stores::fresh().await;
+    let awake = TestApp::on(stores.clone(), &[LATE]).await;
+    awake.product("PHONE", 2, json!({})).await;
+    let (_, late, (before, rebuilt)) = asleep_after_its_pin(&stores, "PHONE", async |_| {
+        let before = epoch(&stores, "PHONE").await;
+        let stock = format!("{}s:{{PHONE}}", stores.prefix);
+        let mut redis = stores.redis().await;
+        redis::cmd("HDEL").arg(stock).arg("ready").exec_async(&mut redis).await.unwrap();
+        awake.held("bob", "PHONE", 1).await;
+        (before, epoch(&stores, "PHONE").await)
+    })
+    .await;
+    assert!(rebuilt > before, "the other replica rebuilt it");
+    late.expect(201);
+    assert_eq!(epoch(&stores, "PHONE").await, rebuilt);
+    assert_eq!(awake.stock("PHONE").await, (2, 0, 1, 1));
 }
 
 #[tokio::test(flavor = "multi_thread")]
