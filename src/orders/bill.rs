@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::catalogue::{Name, Offer};
 use crate::kernel::{Money, OrderId, ProductId, ReservationId, UserId};
 use crate::orders::checkout::{Ready, aborted};
-use crate::orders::columns::Columns;
+use crate::orders::columns_store::Columns;
 use crate::orders::place::{Attempt, CartSale};
 use crate::orders::store::{self, Sale};
 use crate::orders::{Checkout, CheckoutError, Order, Orders, Place, PlaceError, Placed, Viewer};

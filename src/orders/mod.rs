@@ -4,7 +4,7 @@ mod bill;
 mod change_http;
 mod checkout;
 mod checkout_http;
-mod columns;
+mod columns_store;
 mod commit;
 mod http;
 mod place;
@@ -24,7 +24,7 @@ use crate::stock::{Movements, Units};
 
 pub use bill::{Bill, Billed};
 pub use checkout::{Checkout, CheckoutError, Placed, Which};
-pub use columns::Columns;
+pub use columns_store::Columns;
 pub use http::{Operations, routes};
 pub use place::{Place, PlaceError};
 pub use store::STATEMENTS;

@@ -3,10 +3,11 @@
 use std::sync::Arc;
 
 use tokio_postgres::Row;
+use tokio_postgres::types::ToSql;
 
 use crate::catalogue::Offer;
 use crate::kernel::{Currency, Money, OrderId};
-use crate::orders::columns::Columns;
+use crate::orders::columns_store::Columns;
 use crate::orders::place::CartSale;
 use crate::orders::{Order, OrderItem, Viewer};
 use crate::platform::{Db, Fault};
@@ -122,31 +123,18 @@ pub(super) async fn confirm(db: &Db, sales: &[Sale]) -> Result<Vec<Decision>, Fa
     let emails: Vec<_> = sales.iter().map(|sale| sale.email.as_deref()).collect();
     let currencies: Vec<_> = sales.iter().map(|sale| sale.total.currency.to_string()).collect();
     let totals: Vec<_> = sales.iter().map(|sale| sale.total.minor).collect();
-    let rows = db
-        .write(
-            CONFIRM,
-            &[
-                &columns.ids,
-                &orders,
-                &users,
-                &actors,
-                &emails,
-                &currencies,
-                &totals,
-                &columns.held_at,
-                &columns.expires_at,
-                &columns.positions,
-                &columns.products,
-                &columns.quantities,
-                &columns.tokens,
-                &columns.epochs,
-                &columns.caps,
-                &columns.skus,
-                &columns.names,
-                &columns.prices,
-            ],
-        )
-        .await?;
+    let sales: &[&(dyn ToSql + Sync)] = &[
+        &columns.ids,
+        &orders,
+        &users,
+        &actors,
+        &emails,
+        &currencies,
+        &totals,
+        &columns.held_at,
+        &columns.expires_at,
+    ];
+    let rows = db.write(CONFIRM, &[sales, &columns.of_lines()].concat()).await?;
     rows.iter().map(decision).collect()
 }
 
@@ -230,32 +218,18 @@ pub(super) async fn confirm_order(db: &Db, sale: &CartSale) -> Result<Vec<Decisi
         columns.products.iter().map(|product| item(*product).map(|(line, _)| line.id)).collect();
     let (user, email) = (sale.user.as_str(), sale.email.as_deref());
     let currency = sale.total.currency.to_string();
-    let rows = db
-        .write(
-            CONFIRM_ORDER,
-            &[
-                &sale.order_id,
-                &user,
-                &sale.actor,
-                &email,
-                &currency,
-                &sale.total.minor,
-                &sale.named,
-                &columns.ids,
-                &columns.held_at,
-                &columns.expires_at,
-                &columns.positions,
-                &columns.products,
-                &columns.quantities,
-                &columns.tokens,
-                &columns.epochs,
-                &columns.caps,
-                &columns.skus,
-                &columns.names,
-                &columns.prices,
-                &cart,
-            ],
-        )
-        .await?;
+    let order: &[&(dyn ToSql + Sync)] = &[
+        &sale.order_id,
+        &user,
+        &sale.actor,
+        &email,
+        &currency,
+        &sale.total.minor,
+        &sale.named,
+        &columns.ids,
+        &columns.held_at,
+        &columns.expires_at,
+    ];
+    let rows = db.write(CONFIRM_ORDER, &[order, &columns.of_lines(), &[&cart]].concat()).await?;
     rows.iter().map(decision).collect()
 }

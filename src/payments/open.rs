@@ -81,13 +81,13 @@ impl Payments {
         let id = PaymentId::fresh();
         Ok(Opening {
             id,
-            provider: gateway.name(),
+            provider: gateway.name().as_str(),
             idempotency_key: format!("payment:{id}"),
             parameters: gateway.parameters(),
             success_url: ask.success_url.clone(),
             cancel_url: ask.cancel_url.clone(),
             late: self.late_id(id, home)?,
-            window: self.window(),
+            window_ms: self.window().as_millis() as i64,
         })
     }
 

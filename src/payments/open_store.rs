@@ -1,12 +1,11 @@
 //! The SQL that begins a payment, or puts another attempt in its place.
 
-use std::time::Duration;
-
 use serde_json::Value;
+use tokio_postgres::types::ToSql;
 
 use crate::kernel::{PaymentId, ReservationId};
 use crate::orders::Bill;
-use crate::payments::gateway::{ProviderName, Session};
+use crate::payments::gateway::Session;
 use crate::platform::{Db, Fault};
 use crate::reservations::{Decision, decision, decision_columns};
 
@@ -36,13 +35,28 @@ pub(super) const STATEMENTS: &[&str] = &[OPEN, REPLACE, ATTACH];
 #[derive(Clone, Debug)]
 pub(super) struct Opening {
     pub(super) id: PaymentId,
-    pub(super) provider: ProviderName,
+    pub(super) provider: &'static str,
     pub(super) idempotency_key: String,
     pub(super) parameters: Value,
     pub(super) success_url: String,
     pub(super) cancel_url: String,
     pub(super) late: ReservationId,
-    pub(super) window: Duration,
+    pub(super) window_ms: i64,
+}
+
+impl Opening {
+    fn parameters(&self) -> [&(dyn ToSql + Sync); 8] {
+        [
+            &self.id,
+            &self.provider,
+            &self.idempotency_key,
+            &self.parameters,
+            &self.success_url,
+            &self.cancel_url,
+            &self.late,
+            &self.window_ms,
+        ]
+    }
 }
 
 /// A decision, and the payment that it is of.
@@ -54,42 +68,20 @@ pub(super) async fn open(db: &Db, bill: &Bill, opening: &Opening) -> Result<Vec<
     let in_cart = |product| bill.cart.iter().find(|(of, _)| of == product).map(|(_, item)| *item);
     let cart: Vec<Option<i64>> = columns.products.iter().map(in_cart).collect();
     let currency = bill.total.currency.to_string();
-    let window_ms = opening.window.as_millis() as i64;
-    let rows = db
-        .write(
-            OPEN,
-            &[
-                &bill.order_id,
-                &bill.user,
-                &bill.actor,
-                &bill.email,
-                &currency,
-                &bill.total.minor,
-                &bill.named,
-                &columns.ids,
-                &columns.held_at,
-                &columns.expires_at,
-                &columns.positions,
-                &columns.products,
-                &columns.quantities,
-                &columns.tokens,
-                &columns.epochs,
-                &columns.caps,
-                &columns.skus,
-                &columns.names,
-                &columns.prices,
-                &cart,
-                &opening.id,
-                &opening.provider.as_str(),
-                &opening.idempotency_key,
-                &opening.parameters,
-                &opening.success_url,
-                &opening.cancel_url,
-                &opening.late,
-                &window_ms,
-            ],
-        )
-        .await?;
+    let order: &[&(dyn ToSql + Sync)] = &[
+        &bill.order_id,
+        &bill.user,
+        &bill.actor,
+        &bill.email,
+        &currency,
+        &bill.total.minor,
+        &bill.named,
+        &columns.ids,
+        &columns.held_at,
+        &columns.expires_at,
+    ];
+    let parameters = [order, &columns.of_lines(), &[&cart], &opening.parameters()].concat();
+    let rows = db.write(OPEN, &parameters).await?;
     rows.iter().map(|row| Ok((decision(row)?, row.get("payment_id")))).collect()
 }
 
@@ -101,25 +93,9 @@ pub(super) async fn replace(
     opening: &Opening,
     actor: &str,
 ) -> Result<bool, Fault> {
-    let window_ms = opening.window.as_millis() as i64;
-    let rows = db
-        .write(
-            REPLACE,
-            &[
-                &old,
-                &reason,
-                &opening.id,
-                &opening.provider.as_str(),
-                &opening.idempotency_key,
-                &opening.parameters,
-                &opening.success_url,
-                &opening.cancel_url,
-                &opening.late,
-                &window_ms,
-                &actor,
-            ],
-        )
-        .await?;
+    let replaced: &[&(dyn ToSql + Sync)] = &[&old, &reason];
+    let parameters = [replaced, &opening.parameters(), &[&actor]].concat();
+    let rows = db.write(REPLACE, &parameters).await?;
     Ok(rows[0].get("replaced"))
 }
 

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio_postgres::types::ToSql;
+
 use crate::catalogue::Offer;
 use crate::kernel::{Instant, ProductId, ReservationId};
 use crate::platform::Fault;
@@ -53,6 +55,21 @@ impl<'a> Columns<'a> {
             }
         }
         Ok(columns)
+    }
+
+    /// Those of the lines, as parameters: `position` to `price`.
+    pub fn of_lines(&self) -> [&(dyn ToSql + Sync); 9] {
+        [
+            &self.positions,
+            &self.products,
+            &self.quantities,
+            &self.tokens,
+            &self.epochs,
+            &self.caps,
+            &self.skus,
+            &self.names,
+            &self.prices,
+        ]
     }
 
     fn push(&mut self, position: i32, line: &'a PinnedLine, offer: &'a Offer) {
