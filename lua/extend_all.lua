@@ -39,9 +39,9 @@ end
 
 local cursor, page = unpack(redis.call('HSCAN', H, op[5], 'COUNT', ARGV[4]))
 for i = 1, #page, 2 do
-  local r = record(page[i])
+  local rid, r = page[i], record(page[i], page[i + 1])
   local meant = r[STATE] == HELD and not is_due(r, now) and tonumber(r[CREATED]) <= tonumber(op[3])
-  if meant and redis.call('SADD', X, page[i]) == 1 then give_time(page[i], r) end
+  if meant and redis.call('SADD', X, rid) == 1 then give_time(rid, r) end
 end
 op[5] = cursor
 if cursor == '0' then

@@ -54,9 +54,10 @@ local function tell(what, rid, r)
   if NEWS then push(news, what, rid .. ' ' .. table.concat(r, ' ')) end
 end
 
-local function record(rid)
+-- `read` is how it stands packed in Redis, where the caller has read it with others.
+local function record(rid, read)
   if records[rid] == nil then
-    local packed = made[rid] or redis.call('HGET', H, rid)
+    local packed = made[rid] or read or redis.call('HGET', H, rid)
     local r = packed and unpack_fields(packed)
     if r and LAG > 0 then r[DEADLINE] = string.format('%d', r[DEADLINE] + LAG) end
     records[rid] = r

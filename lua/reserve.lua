@@ -51,7 +51,7 @@ if tolerance > 0 and tonumber(terms[6] or 0) - now - tolerance > 0 then
 end
 
 local function churn_refusal(i)
-  local ahead = tonumber(churned[i] or 0) - now - tolerance
+  local ahead = tonumber(churned[i]) - now - tolerance
   if ahead > 0 then return { 9, ahead } end
 end
 
@@ -60,6 +60,7 @@ local function take_apart(packed)
   local w = { qty = tonumber(qty), ttl = tonumber(ttl), lines = lines }
   if w.ttl == 0 then w.ttl = ttl_most end
   w.lasts = tonumber(short) > 0 and tonumber(short) or w.ttl
+  w.until_ms, w.lasts_ms = text(now + w.lasts), text(w.lasts)
   -- Its record, around the token and the user.
   w.head = HELD .. ' n ' .. qty .. ' '
   w.middle = ' ' .. text(now + w.lasts - LAG) .. ' ' .. text(now) .. ' 0 ' .. terms[2] .. ' ' .. lines .. ' '
@@ -100,8 +101,8 @@ local function create(timer, rid, token, user, buyer, w)
   save_buyer(user, buyer)
   make_record(rid, w.head .. token .. w.middle .. user .. w.tail)
   if NEWS and w.lines == '-' then tell('held', rid, record(rid)) end
-  push(opened, text(now + w.lasts), rid)
-  redis.call('SET', timer, token, 'PX', text(w.lasts))
+  push(opened, w.until_ms, rid)
+  redis.call('SET', timer, token, 'PX', w.lasts_ms)
   return w.ttl
 end
 
@@ -119,7 +120,7 @@ local function reserve(i, timer, rid, token, user, w)
     if tonumber(r[QTY]) == w.qty then return standing(1, slot, r, w) end
     return { 2, slot }
   end
-  return churn_refusal(i) or create(timer, rid, token, user, buyer, w)
+  return churned[i] and churn_refusal(i) or create(timer, rid, token, user, buyer, w)
 end
 
 local reply, users, wanted = { 0, now, 0 }, {}, {}

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
+use futures_util::future::BoxFuture;
+use futures_util::{FutureExt, StreamExt};
 use redis::RedisResult;
 use redis::aio::MultiplexedConnection;
 
@@ -67,22 +68,23 @@ impl Rebuilder {
         self.rebuild_since(name, Instant::now()).await
     }
 
-    /// The same for whoever was told to by a call that began at `asked`.
-    pub(super) async fn rebuild_since(
-        &self,
-        name: &Arc<Name>,
+    /// The same for whoever was told to by a call that began at `asked`. Boxed: a rebuild is large and rare, and every
+    /// hold would carry it along.
+    pub(super) fn rebuild_since<'a>(
+        &'a self,
+        name: &'a Arc<Name>,
         asked: Instant,
-    ) -> Result<(), Fault> {
-        self.in_turn(name, asked, self.make(name)).await
+    ) -> BoxFuture<'a, Result<(), Fault>> {
+        self.in_turn(name, asked, self.make(name)).boxed()
     }
 
     /// For whoever was told by Postgres that the SKU was rebuilt since: mostly Redis has what it needs, or another replica
     /// is about to bring it. One more rebuild would only make everybody else's pins stale.
-    pub(super) async fn catch_up(&self, name: &Arc<Name>) -> Result<(), Fault> {
+    pub(super) fn catch_up<'a>(&'a self, name: &'a Arc<Name>) -> BoxFuture<'a, Result<(), Fault>> {
         let work = async {
             if self.soon_current(name, PAUSE).await? { Ok(()) } else { self.make(name).await }
         };
-        self.in_turn(name, Instant::now(), work).await
+        self.in_turn(name, Instant::now(), work).boxed()
     }
 
     async fn in_turn(

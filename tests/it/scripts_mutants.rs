@@ -161,7 +161,7 @@ const MUTANTS: &[Mutant] = &[
     ),
     (
         "extend_all",
-        "if meant and redis.call('SADD', X, page[i]) == 1 then",
+        "if meant and redis.call('SADD', X, rid) == 1 then",
         "if meant then",
         "a record that is met again is moved once",
     ),
@@ -467,7 +467,7 @@ const MUTANTS: &[Mutant] = &[
     ),
     ("reserve", "math.max(0, stock.avail)", "stock.avail", "no debt is shown"),
     ("reserve", "if ahead > 0 then", "if ahead > -1 then", "the churn's tolerance"),
-    ("reserve", "return churn_refusal(i) or create", "return create", "churn"),
+    ("reserve", "return churned[i] and churn_refusal(i) or create", "return create", "churn"),
     ("reserve", "if tolerance > 0 and ", "if ", "churn may be off"),
     (
         "reserve",
