@@ -7,10 +7,12 @@ mod http;
 mod password;
 mod store;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use uuid::Uuid;
 
 use crate::config::AuthSettings;
@@ -105,6 +107,9 @@ pub enum RegisterError {
     Fault(#[from] Fault),
 }
 
+/// Accounts that are looked up at the same time: a crowd that signs in must not make Postgres open a connection for each.
+const LOOK_UPS: usize = 2;
+
 /// The accounts' handle.
 #[derive(Clone)]
 pub struct Accounts {
@@ -112,6 +117,7 @@ pub struct Accounts {
     tokens: Tokens,
     clock: Clock,
     passwords: Passwords,
+    look_ups: Arc<Semaphore>,
     access_lifetime: Duration,
     refresh_lifetime: Duration,
 }
@@ -130,6 +136,7 @@ impl Accounts {
             tokens,
             clock,
             passwords: Passwords::new(patience)?,
+            look_ups: Arc::new(Semaphore::new(LOOK_UPS)),
             access_lifetime: settings.access_lifetime.min(settings.max_token_lifetime),
             refresh_lifetime: settings.refresh_lifetime,
         })
@@ -156,7 +163,11 @@ impl Accounts {
         password: SecretString,
     ) -> Result<Option<Session>, Fault> {
         let place = self.passwords.place()?;
-        let found = store::find(&self.db, name).await?;
+        let found = {
+            let turn = self.look_ups.acquire().await;
+            let _turn = turn.map_err(|closed| Fault::internal("waiting").because(closed))?;
+            store::find(&self.db, name).await?
+        };
         let kept = found.as_ref().map(|account| account.password.clone());
         let checked = self.passwords.check(&place, password.clone(), kept).await?;
         let (Some(account), true) = (found, checked != Checked::Wrong) else { return Ok(None) };
