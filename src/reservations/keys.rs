@@ -86,6 +86,11 @@ impl Keys {
         format!("{}u:{{{hash}}}:{stretch}", self.prefix)
     }
 
+    /// The products that every listing asks, by when that ends.
+    pub(super) fn crowds(&self) -> String {
+        format!("{}crowds", self.prefix)
+    }
+
     /// The SKU of an expired TTL key, if it is one of ours.
     pub(super) fn sku_of_timer(&self, key: &str) -> Option<Sku> {
         let rest = key.strip_prefix(&self.prefix)?.strip_prefix("t:{")?;

@@ -11,6 +11,7 @@ mod cart;
 mod checkout;
 mod conservation;
 mod console;
+mod crowds;
 mod docs;
 mod drift;
 mod edge;

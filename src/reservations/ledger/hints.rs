@@ -2,6 +2,8 @@
 //! reserve, and verified against the records by whoever reads it; one that is lost only makes a listing incomplete until
 //! the hold ends.
 //!
+//! Products that a crowd wants leave no hints: `crowds.rs`.
+//!
 //! A key for each buyer would cost Redis as much as the hold itself, so buyers share a few thousand hashes: small ones,
 //! which Redis keeps packed. Hashes cannot forget single fields (Redis 7.0), so each is of one stretch of time and is
 //! forgotten whole.
@@ -13,42 +15,48 @@ use redis::aio::MultiplexedConnection;
 
 use crate::kernel::{ProductId, UserId};
 use crate::reservations::keys::Keys;
+use crate::reservations::ledger::crowds::{self, Crowds};
 
 /// The length of a stretch: longer than any hold, so that a live one stands in this stretch or in the one before.
-const STRETCH_MS: i64 = 25 * 3_600_000;
+pub(super) const STRETCH_MS: i64 = 25 * 3_600_000;
 /// The hashes of a stretch. A million buyers are 122 in each; up to 128 are kept packed (`hash-max-listpack-entries`).
 const HASHES: u32 = 8_192;
 /// How long a hash is trusted to still have the time of its end, which one that was lost and made anew does not.
 const TRUST_MS: i64 = 600_000;
-/// Most products that a listing asks for one buyer: the latest.
+/// Most products that a listing asks because of hints: the latest.
 const MOST: usize = 200;
 /// Fields that one call may look through.
 const SCANNED: u32 = 1_000;
 
-/// Which hashes were told when to end, lately.
+/// What is known of the hints in Redis: which hashes were told when to end, lately, and which products need none.
 #[derive(Debug)]
 pub(in crate::reservations) struct Hints {
+    crowds: Crowds,
     since_ms: AtomicI64,
     told: [AtomicU64; HASHES as usize / 64],
 }
 
 impl Default for Hints {
     fn default() -> Self {
-        Self { since_ms: AtomicI64::new(0), told: [const { AtomicU64::new(0) }; _] }
+        let told = [const { AtomicU64::new(0) }; _];
+        Self { crowds: Crowds::default(), since_ms: AtomicI64::new(0), told }
     }
 }
 
 impl Hints {
-    /// Notes that each of these buyers has a hold of this product.
+    /// Notes that each of these buyers has a hold of this product, unless every listing asks it anyway.
     pub(super) async fn write(
         &self,
         keys: &Keys,
         connection: &mut MultiplexedConnection,
         product: ProductId,
-        users: impl Iterator<Item = &UserId>,
+        users: &[&UserId],
         now_ms: i64,
     ) -> RedisResult<()> {
-        self.doubt_in_time(now_ms);
+        if self.crowds.has(keys, connection, product, users.len(), now_ms).await? {
+            return Ok(());
+        }
+        self.forget_ends_in_time(now_ms);
         let stretch = now_ms / STRETCH_MS;
         let mut pipe = redis::pipe();
         for user in users {
@@ -63,7 +71,7 @@ impl Hints {
         if pipe.is_empty() { Ok(()) } else { pipe.query_async(connection).await }
     }
 
-    /// The products where a buyer may have holds, the latest first.
+    /// The products where a buyer may have holds.
     pub(super) async fn read(
         keys: &Keys,
         connection: &mut MultiplexedConnection,
@@ -97,20 +105,30 @@ impl Hints {
                 products.push(product);
             }
         }
+        for product in crowds::read(keys, connection, now_ms).await? {
+            if !products.contains(&product) {
+                products.push(product);
+            }
+        }
         Ok(products)
     }
 
-    /// Redis may have lost everything: no hash is trusted to have an end.
+    /// Redis may have lost everything: nothing is trusted to be there.
     pub(in crate::reservations) fn doubt(&self) {
+        self.crowds.doubt();
+        self.forget_ends();
+    }
+
+    fn forget_ends(&self) {
         self.told.iter().for_each(|told| told.store(0, Ordering::Relaxed));
     }
 
-    fn doubt_in_time(&self, now_ms: i64) {
+    fn forget_ends_in_time(&self, now_ms: i64) {
         let stretch_began = now_ms / STRETCH_MS * STRETCH_MS;
         let since_ms = self.since_ms.load(Ordering::Relaxed);
         if since_ms < stretch_began || now_ms - since_ms > TRUST_MS {
             self.since_ms.store(now_ms, Ordering::Relaxed);
-            self.doubt();
+            self.forget_ends();
         }
     }
 
@@ -147,13 +165,13 @@ mod tests {
     fn each_hash_is_told_its_end_once_until_it_is_doubted() {
         let hints = Hints::default();
         let now_ms = 100 * STRETCH_MS + 5;
-        hints.doubt_in_time(now_ms);
+        hints.forget_ends_in_time(now_ms);
         assert!(hints.tell(7) && !hints.tell(7) && hints.tell(8));
-        hints.doubt_in_time(now_ms + TRUST_MS);
+        hints.forget_ends_in_time(now_ms + TRUST_MS);
         assert!(!hints.tell(7), "trusted for a while");
-        hints.doubt_in_time(now_ms + TRUST_MS + 1);
+        hints.forget_ends_in_time(now_ms + TRUST_MS + 1);
         assert!(hints.tell(7) && !hints.tell(7));
-        hints.doubt_in_time(101 * STRETCH_MS);
+        hints.forget_ends_in_time(101 * STRETCH_MS);
         assert!(hints.tell(7), "a new stretch has new hashes");
         hints.doubt();
         assert!(hints.tell(7));

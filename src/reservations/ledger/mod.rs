@@ -1,6 +1,7 @@
 //! All Redis of the reservations: one function per script, one reply type per function.
 
 mod clock;
+mod crowds;
 mod hints;
 mod news;
 mod rates;
@@ -144,13 +145,14 @@ impl Ledger {
     pub(super) async fn hint(&self, name: &Name, wanted: &[Wanted], now_ms: i64) {
         let Ok(mut connection) = self.via.connection().await else { return };
         let users = wanted.iter().filter(|want| want.lines != "@").map(|want| &want.user);
-        let written = self.hints.write(&self.keys, &mut connection, name.id, users, now_ms).await;
+        let users: Vec<&UserId> = users.collect();
+        let written = self.hints.write(&self.keys, &mut connection, name.id, &users, now_ms).await;
         if let Err(error) = written {
             tracing::debug!(%error, "hints were not written");
         }
     }
 
-    /// The products where a buyer may have holds, the latest first.
+    /// The products where a buyer may have holds.
     pub(super) async fn hinted(&self, user: &UserId, now_ms: i64) -> Result<Vec<i64>, Fault> {
         let mut connection = self.via.connection().await?;
         let hinted = Hints::read(&self.keys, &mut connection, user, now_ms).await;
