@@ -24,22 +24,51 @@ pub(crate) fn get(authority: &str, path: &str) -> Result<Answer> {
 
 /// Sends a POST of JSON with a bearer token.
 pub(crate) fn post(authority: &str, path: &str, token: &str, json: &str) -> Result<Answer> {
-    let head = format!(
-        "POST {path} HTTP/1.1\r\nAuthorization: Bearer {token}\r\n\
-         Content-Type: application/json\r\nContent-Length: {}\r\n",
-        json.len()
-    );
-    exchange(authority, &head, json)
+    Call::open(authority)?.ask_post(path, token, json)?.answer()
 }
 
 fn exchange(authority: &str, head: &str, body: &str) -> Result<Answer> {
-    let mut stream = TcpStream::connect(authority)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    let request = format!("{head}Host: {authority}\r\nConnection: close\r\n\r\n{body}");
-    stream.write_all(request.as_bytes())?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
-    parsed(&String::from_utf8_lossy(&answer)).context("not an HTTP answer")
+    Call::open(authority)?.ask(head, body)?.answer()
+}
+
+/// One question on a connection of its own, step by step: many can be open, and asked, before the first is answered.
+#[derive(Debug)]
+pub(crate) struct Call<'a> {
+    authority: &'a str,
+    stream: TcpStream,
+}
+
+impl<'a> Call<'a> {
+    /// Connects.
+    pub(crate) fn open(authority: &'a str) -> Result<Self> {
+        let stream = TcpStream::connect(authority)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        Ok(Self { authority, stream })
+    }
+
+    /// Sends a POST of JSON with a bearer token.
+    pub(crate) fn ask_post(self, path: &str, token: &str, json: &str) -> Result<Self> {
+        let head = format!(
+            "POST {path} HTTP/1.1\r\nAuthorization: Bearer {token}\r\n\
+             Content-Type: application/json\r\nContent-Length: {}\r\n",
+            json.len()
+        );
+        self.ask(&head, json)
+    }
+
+    fn ask(mut self, head: &str, body: &str) -> Result<Self> {
+        let host = self.authority;
+        let request = format!("{head}Host: {host}\r\nConnection: close\r\n\r\n{body}");
+        self.stream.write_all(request.as_bytes())?;
+        Ok(self)
+    }
+
+    /// Waits for the answer.
+    pub(crate) fn answer(mut self) -> Result<Answer> {
+        let mut answer = Vec::new();
+        self.stream.read_to_end(&mut answer)?;
+        parsed(&String::from_utf8_lossy(&answer)).context("not an HTTP answer")
+    }
 }
 
 fn parsed(answer: &str) -> Option<Answer> {

@@ -72,7 +72,7 @@ impl Figures {
 
 impl Crowd<'_> {
     /// Of the load at the peak.
-    pub(super) const CONNECTIONS: usize = 64;
+    pub(super) const CONNECTIONS: usize = 128;
 
     /// As many holds of one SKU as these connections can make.
     pub(super) fn reserving(sku: &str, seconds: u64) -> Crowd<'_> {

@@ -10,10 +10,12 @@ use super::Bench;
 use super::crowd::Crowd;
 use super::report::{Part, Report};
 use super::world::World;
-use crate::http;
+use crate::http::Call;
 
 /// How many sign in at once.
 const LOGINS: u64 = 200;
+/// Between the last connection and the first login.
+const STANDING: Duration = Duration::from_millis(200);
 /// Holds per second meanwhile, as a share of the peak.
 const SHARE: f64 = 0.25;
 
@@ -61,21 +63,27 @@ pub(super) fn measure(bench: &Bench<'_>, peak: f64, report: &mut Report) -> Resu
     Ok(())
 }
 
-/// A burst of logins under names that nobody has: an unknown name costs the same work as a known one.
+/// A burst of logins under names that nobody has: an unknown name costs the same work as a known one. The connections
+/// stand before it, as those of a storefront do.
 fn sign_in_all(authority: &str, round: u64, answers: &Answers) {
-    thread::scope(|scope| {
-        for number in 0..LOGINS {
-            scope.spawn(move || sign_in(authority, round * LOGINS + number, answers));
-        }
+    let open = (0..LOGINS).filter_map(|_| Call::open(authority).ok());
+    let open: Vec<Call<'_>> = open.collect();
+    thread::sleep(STANDING);
+    let asked = open.into_iter().zip(0..).filter_map(|(call, number)| {
+        let body = format!(
+            r#"{{"username":"nobody-{}","password":"correct horse"}}"#,
+            round * LOGINS + number
+        );
+        call.ask_post("/api/auth/login", "", &body).ok()
     });
-}
-
-fn sign_in(authority: &str, number: u64, answers: &Answers) {
-    let body = format!(r#"{{"username":"nobody-{number}","password":"correct horse"}}"#);
-    let counter = match http::post(authority, "/api/auth/login", "", &body) {
-        Ok(answer) if answer.status == 401 => &answers.checked,
-        Ok(answer) if answer.status == 503 => &answers.overloaded,
-        _ => &answers.wrong,
-    };
-    counter.fetch_add(1, Ordering::Relaxed);
+    let asked: Vec<Call<'_>> = asked.collect();
+    answers.wrong.fetch_add(LOGINS - asked.len() as u64, Ordering::Relaxed);
+    for call in asked {
+        let counter = match call.answer() {
+            Ok(answer) if answer.status == 401 => &answers.checked,
+            Ok(answer) if answer.status == 503 => &answers.overloaded,
+            _ => &answers.wrong,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
 }

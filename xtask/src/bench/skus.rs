@@ -28,26 +28,29 @@ pub(super) fn measure(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
     let [_, _, all] = PRODUCTS;
     bench.say(&format!("{all} products"));
     let world = World::start(bench, "skus")?;
+    let before = percent_at_rest(bench, &world)?;
     make_products(&world, all)?;
     bench.interrupt.check()?;
-    at_rest(bench, &world, report)?;
+    let after = percent_at_rest(bench, &world)?;
+    if let Some((before, after)) = before.zip(after) {
+        bench.say(&format!("  without products {before:.1} % of a core, with them {after:.1} %"));
+        let name = "CPU for 10,000 products at rest, % of a core";
+        bench.tell(report, Part::limit(5, name, &[after - before], REST_PERCENT));
+    }
     wanted(bench, &world, report)
 }
 
-/// What they cost while nobody asks for them.
-fn at_rest(bench: &Bench<'_>, world: &World, report: &mut Report) -> Result<()> {
+/// What the service uses of a core while nobody asks for anything, where the system tells it.
+fn percent_at_rest(bench: &Bench<'_>, world: &World) -> Result<Option<f64>> {
     if !Path::new("/proc/self/stat").exists() {
-        return Ok(());
+        return Ok(None);
     }
     thread::sleep(SETTLE);
     let seconds = bench.size.rest_seconds;
     let before = cpu_seconds(world.service.pid())?;
     thread::sleep(Duration::from_secs(seconds));
     let used = cpu_seconds(world.service.pid())? - before;
-    let percent = used / seconds as f64 * 100.0;
-    let name = "CPU of the service with 10,000 products at rest, % of a core";
-    bench.tell(report, Part::limit(5, name, &[percent], REST_PERCENT));
-    Ok(())
+    Ok(Some(used / seconds as f64 * 100.0))
 }
 
 /// Holds per second when the same crowd wants one product, some, and all.
