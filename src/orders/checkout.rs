@@ -1,6 +1,6 @@
 //! The saga of a sale: pin (Redis), decide (Postgres, one call), settle (Redis).
 //!
-//! It runs to its end: neither a client that goes away nor the request's deadline stops it halfway (`Tasks::see_through`).
+//! It runs in a task of its own, so that neither a client that goes away nor the request's deadline stops it halfway.
 //! A crash is met step by step:
 //! - after the pin: the hold cannot lapse; recovery fences it after its grace, and the units go back
 //! - after the decision: the order stands; recovery settles by the decision, and a client that asks again gets the order
@@ -150,7 +150,7 @@ impl Orders {
     pub async fn checkout(&self, checkout: Checkout) -> Result<Placed, CheckoutError> {
         // Known to be down: say so before anything is pinned, and the hold keeps its own time.
         self.db.available()?;
-        let saga = self.tasks.see_through(self.clone().run(checkout).in_current_span());
+        let saga = self.tasks.spawn(self.clone().run(checkout).in_current_span());
         match tokio::time::timeout(self.deadline, saga).await {
             Ok(Ok(placed)) => placed,
             Ok(Err(panic)) => Err(Fault::internal("confirming").because(panic).into()),

@@ -1,5 +1,5 @@
 //! The order of a whole cart: hold what is missing, pin that and what the buyer held before, decide all of it in one
-//! transaction, settle. It runs to its end, like a checkout.
+//! transaction, settle. It runs in a task of its own, like a checkout.
 //!
 //! A crash while holding leaves the new lines to their short deadline, and the earlier holds as they were. After a pin
 //! each reservation stands for itself: recovery fences it or settles it by its own decision row. A refusal after the
@@ -88,7 +88,7 @@ impl Orders {
     /// Orders the whole cart, or nothing of it.
     pub async fn place(&self, place: Place) -> Result<Placed, PlaceError> {
         self.db.available()?;
-        let saga = self.tasks.see_through(self.clone().run_place(place).in_current_span());
+        let saga = self.tasks.spawn(self.clone().run_place(place).in_current_span());
         match tokio::time::timeout(self.deadline, saga).await {
             Ok(Ok(placed)) => placed,
             Ok(Err(panic)) => Err(Fault::internal("ordering a cart").because(panic).into()),
