@@ -93,6 +93,20 @@ async fn a_buyer_in_a_crowd_leaves_no_hint_and_is_listed_all_the_same() {
         assert_eq!(listed(app, "early", "").await, [(before.clone(), json!("held"))]);
         assert_eq!(listed(app, "nobody", "").await, []);
     }
+    // Redis may lose the note, or somebody type something else into it.
+    let mut redis = stores.redis().await;
+    let key = format!("{}crowds", stores.prefix);
+    redis::cmd("DEL").arg(&key).exec_async(&mut redis).await.unwrap();
+    let later = app.held("later", "A", 1).await;
+    assert!(crowded(&stores, product).await, "the next hold notes it again");
+    assert_eq!(listed(&replica, "later", "").await, [(later, json!("held"))]);
+    redis::cmd("SET").arg(&key).arg("nonsense").exec_async(&mut redis).await.unwrap();
+    let odd = app.held("odd", "A", 1).await;
+    assert_eq!(hints_of(&stores, "odd").await, [format!("odd/{product}")]);
+    assert_eq!(listed(&replica, "odd", "").await, [(odd, json!("held"))]);
+    app.held("last", "A", 1).await;
+    assert!(crowded(&stores, product).await, "a listing threw the nonsense away");
+
     app.delete(&format!("/api/reservations/{late}"), &app.service()).await.expect(200);
     let history = listed(&replica, "late", "?status=all").await;
     assert!(history.contains(&(late, json!("cancelled"))), "{history:?}");

@@ -17,7 +17,8 @@ use crate::kernel::{ProductId, UserId};
 use crate::reservations::keys::Keys;
 use crate::reservations::ledger::crowds::{self, Crowds};
 
-/// The length of a stretch: longer than any hold, so that a live one stands in this stretch or in the one before.
+/// The length of a stretch: longer than the longest first time of a hold, so that a live one stands in this stretch or in the
+/// one before; one that is extended or frozen beyond that is still held, but no longer listed.
 pub(super) const STRETCH_MS: i64 = 25 * 3_600_000;
 /// The hashes of a stretch. A million buyers are 122 in each; up to 128 are kept packed (`hash-max-listpack-entries`).
 const HASHES: u32 = 8_192;
@@ -53,7 +54,8 @@ impl Hints {
         users: &[&UserId],
         now_ms: i64,
     ) -> RedisResult<()> {
-        if self.crowds.has(keys, connection, product, users.len(), now_ms).await? {
+        let covered = self.crowds.cover(keys, connection, product, users.len(), now_ms).await;
+        if covered.unwrap_or(false) {
             return Ok(());
         }
         self.forget_ends_in_time(now_ms);

@@ -141,7 +141,7 @@ impl Ledger {
     }
 
     /// Leaves the hints where the buyers of these wishes have holds. Awaited together with `reserve`, and before it, they
-    /// go out in one flush.
+    /// go out in one flush; but the first batch of a crowd asks Redis first how many there are.
     pub(super) async fn hint(&self, name: &Name, wanted: &[Wanted], now_ms: i64) {
         let Ok(mut connection) = self.via.connection().await else { return };
         let users = wanted.iter().filter(|want| want.lines != "@").map(|want| &want.user);

@@ -33,7 +33,11 @@ pub(super) fn measure(bench: &Bench<'_>, report: &mut Report) -> Result<()> {
     bench.interrupt.check()?;
     let after = percent_at_rest(bench, &world)?;
     if let Some((before, after)) = before.zip(after) {
-        bench.say(&format!("  without products {before:.1} % of a core, with them {after:.1} %"));
+        let note = format!(
+            "at rest the service used {before:.1} % of a core without products, {after:.1} % with them"
+        );
+        bench.say(&format!("  {note}"));
+        report.notes.push(note);
         let name = "CPU for 10,000 products at rest, % of a core";
         bench.tell(report, Part::limit(5, name, &[after - before], REST_PERCENT));
     }
