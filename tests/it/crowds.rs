@@ -76,6 +76,8 @@ async fn a_buyer_in_a_crowd_leaves_no_hint_and_is_listed_all_the_same() {
     app.product("B", 10, json!({})).await;
     let before = app.held("early", "A", 1).await;
     assert_eq!(hints_of(&stores, "early").await, [format!("early/{product}")]);
+    // Opens the SKU: where something is rebuilt, nothing is trusted that Redis said before.
+    app.held("opener", "B", 1).await;
     wave(&app, "first", "A").await;
     assert!(crowded(&stores, product).await);
     proxy.delay(Duration::ZERO);
