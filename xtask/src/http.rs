@@ -19,16 +19,12 @@ pub(crate) struct Answer {
 
 /// Sends a GET.
 pub(crate) fn get(authority: &str, path: &str) -> Result<Answer> {
-    exchange(authority, &format!("GET {path} HTTP/1.1\r\n"), "")
+    Call::open(authority)?.ask(&format!("GET {path} HTTP/1.1\r\n"), "")?.answer()
 }
 
 /// Sends a POST of JSON with a bearer token.
 pub(crate) fn post(authority: &str, path: &str, token: &str, json: &str) -> Result<Answer> {
     Call::open(authority)?.ask_post(path, token, json)?.answer()
-}
-
-fn exchange(authority: &str, head: &str, body: &str) -> Result<Answer> {
-    Call::open(authority)?.ask(head, body)?.answer()
 }
 
 /// One question on a connection of its own, step by step: many can be open, and asked, before the first is answered.

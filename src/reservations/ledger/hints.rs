@@ -45,16 +45,18 @@ impl Default for Hints {
 }
 
 impl Hints {
-    /// Notes that each of these buyers has a hold of this product, unless every listing asks it anyway.
+    /// Notes that each of these buyers has a hold of this product, which so many wishes of a batch are for; unless every listing
+    /// asks it anyway.
     pub(super) async fn write(
         &self,
         keys: &Keys,
         connection: &mut MultiplexedConnection,
         product: ProductId,
-        users: &[&UserId],
+        wishes: usize,
+        users: impl Iterator<Item = &UserId>,
         now_ms: i64,
     ) -> RedisResult<()> {
-        let covered = self.crowds.cover(keys, connection, product, users.len(), now_ms).await;
+        let covered = self.crowds.cover(keys, connection, product, wishes, now_ms).await;
         if covered.unwrap_or(false) {
             return Ok(());
         }

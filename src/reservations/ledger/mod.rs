@@ -145,8 +145,8 @@ impl Ledger {
     pub(super) async fn hint(&self, name: &Name, wanted: &[Wanted], now_ms: i64) {
         let Ok(mut connection) = self.via.connection().await else { return };
         let users = wanted.iter().filter(|want| want.lines != "@").map(|want| &want.user);
-        let users: Vec<&UserId> = users.collect();
-        let written = self.hints.write(&self.keys, &mut connection, name.id, &users, now_ms).await;
+        let (hints, keys, wishes) = (&self.hints, &self.keys, wanted.len());
+        let written = hints.write(keys, &mut connection, name.id, wishes, users, now_ms).await;
         if let Err(error) = written {
             tracing::debug!(%error, "hints were not written");
         }
